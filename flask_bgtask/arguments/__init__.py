@@ -1,0 +1,7 @@
+"""How functions, arguments and results travel to where a task runs."""
+
+from .codec import MAX_BYTES, Codec, Draft, EncodedCall
+from .functions import UnknownFunction
+from .prepared import Prepared
+
+__all__ = ["MAX_BYTES", "Codec", "Draft", "EncodedCall", "Prepared", "UnknownFunction"]

@@ -1,0 +1,25 @@
+"""What surrounds a task: context variables, carriers, a frozen request, ``current_job``."""
+
+from __future__ import annotations
+
+from .carriers import OWNER, REQUEST, Carrier, builtin_carriers
+from .current import NullJob, RunningJob, current_job, running_as, running_job
+from .request import freeze_request, request_of, thaw_request
+from .variables import copied_variables, own_decimal_context
+
+__all__ = [
+    "OWNER",
+    "REQUEST",
+    "Carrier",
+    "NullJob",
+    "RunningJob",
+    "builtin_carriers",
+    "copied_variables",
+    "current_job",
+    "freeze_request",
+    "own_decimal_context",
+    "request_of",
+    "running_as",
+    "running_job",
+    "thaw_request",
+]

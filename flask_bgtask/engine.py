@@ -1,0 +1,76 @@
+"""The engine seam: what brings a job to a thread.
+
+An engine knows ids, queues and threads, and nothing of tasks. It is given ``run`` and calls it
+with a job's id (and the row, where it claimed it already); the row in the store is the truth.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from .job import Record
+
+Run = Callable[[str, Record | None], None]
+"Executes a job: by its id, or as the row that this process claimed."
+
+
+class Engine(Protocol):
+    """Brings ids of jobs to threads, here or in other processes."""
+
+    def start(self, *, serve: bool) -> None:
+        """Begin to work; with ``serve`` also on jobs that other processes left."""
+
+    def reserve(self, record: Record) -> bool:
+        """Keep a free thread of this process for a new job, so that it is inserted as running.
+
+        ``True`` must be followed by :meth:`deliver` or :meth:`release`.
+
+        :raises RuntimeError: after the shutdown.
+        """
+
+    def release(self, record: Record) -> None:
+        """Give a reserved thread back: the insert failed."""
+
+    def deliver(self, record: Record) -> None:
+        """A job was added, running in a reserved place or waiting (again); see that it runs.
+
+        :raises RuntimeError: a new one, that only this process could run, after the shutdown.
+        """
+
+    def look(self) -> None:
+        """The store may hold jobs that can be taken now: another process changed it, a job's
+        time has come, a key or a queue became free."""
+
+    def withdraw(self, job_id: str) -> None:
+        """A waiting job was cancelled; forget it."""
+
+    def waiting(self) -> int:
+        """Jobs waiting in this process that are not in a shared queue."""
+
+    def pause_all(self, paused: frozenset[str]) -> None:
+        """Take jobs of exactly these queues no more; the store has them noted."""
+
+    def shutdown(self, *, wait: bool, cancel: bool) -> None:
+        """As :meth:`concurrent.futures.Executor.shutdown`."""
+
+    def drain(self, timeout: float) -> bool:
+        """Take no new job, give what runs ``timeout`` seconds; whether all came to an end."""
+
+
+class Place(threading.local):
+    """The calling thread's place in an engine, if it is a worker's."""
+
+    lend: Callable[[str], AbstractContextManager[None]] | None = None
+    "Lends the place to a spare thread while the caller waits for the job of this id."
+
+
+#: Set by an engine in each of its threads; read where a handle is waited for.
+place = Place()
+
+
+def waiting_for(job_id: str) -> AbstractContextManager[None]:
+    """Let others work in the calling worker's place while it waits for a job."""
+    return nullcontext() if place.lend is None else place.lend(job_id)

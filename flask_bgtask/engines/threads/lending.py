@@ -1,0 +1,32 @@
+"""A worker that waits for other jobs lets another thread have its place meanwhile.
+
+Running an awaited job on the waiter's own stack instead would break its timeout and its locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .engine import ThreadsEngine
+
+
+class Lender:
+    """One worker while it runs one job. Its waits may overlap, and end on other threads."""
+
+    def __init__(self, engine: ThreadsEngine, queue: str) -> None:
+        self._engine = engine
+        self.queue = queue
+        self.waits = 0
+        "Waits that go on; guarded by the engine's lock."
+
+    @contextmanager
+    def lend(self, job_id: str) -> Iterator[None]:
+        """Lend the place while the worker waits for a job."""
+        self._engine.lend(self, job_id)
+        try:
+            yield
+        finally:
+            self._engine.take_back(self, job_id)

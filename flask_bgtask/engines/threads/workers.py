@@ -1,0 +1,57 @@
+"""The threads themselves."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from ...job import Record
+
+if TYPE_CHECKING:
+    from .engine import ThreadsEngine
+
+#: Ends the thread that takes it from the inbox.
+STOP = "stop"
+
+#: A claimed job, or ``None`` for a look at what waits; either comes with a place.
+Errand = Record | None
+
+Inbox = SimpleQueue["Errand | str"]
+
+
+def start_worker(
+    engine: ThreadsEngine, inbox: Inbox, errand: Errand, name: str
+) -> threading.Thread:
+    """Start a thread that begins with ``errand``.
+
+    It holds its engine only while it works, so that an app that was dropped without a shutdown
+    can be collected.
+    """
+    thread = threading.Thread(
+        target=_work, args=(weakref.ref(engine), inbox, errand), name=name, daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def _work(ref: weakref.ref[ThreadsEngine], inbox: Inbox, errand: Errand | str) -> None:
+    while not isinstance(errand, str):
+        engine = ref()
+        if engine is None:
+            return
+        stay = engine.work(errand)
+        del engine, errand
+        if not stay:
+            return
+        errand = inbox.get()
+    engine = ref()
+    if engine is not None:
+        engine.forget_me()
+
+
+def dismiss(inbox: Inbox, count: int) -> None:
+    """Let that many threads end when they look into the inbox."""
+    for _ in range(count):
+        inbox.put(STOP)

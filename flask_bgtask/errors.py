@@ -1,0 +1,144 @@
+"""Every exception of this library.
+
+::
+
+    BgTaskError
+    ├── ConfigError          a setting is wrong, or what it needs is not installed
+    ├── ArgumentError        something cannot travel to where the task runs
+    ├── StoreError           the store cannot be read or written
+    ├── QueueFull            as many jobs wait as BGTASK_MAX_QUEUED allows
+    ├── DuplicateJob         an unfinished job holds this ``unique`` key
+    ├── JobNotFound          no such job in this app's store
+    ├── JobStateError        the job's state forbids what was asked
+    ├── JobFailed            a job that ran elsewhere failed
+    ├── JobTimeout           an attempt took longer than its ``timeout``
+    ├── JobLost              the job's process died and it may not run again
+    ├── JobCancelled         a running job was asked to stop
+    ├── Retry                raised by a task: try again now
+    └── Abort                raised by a task: fail, whatever retries are left
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class BgTaskError(Exception):
+    """Base of every exception of this library."""
+
+
+class ConfigError(BgTaskError):
+    """A configuration value is wrong or names something that is not installed.
+
+    Raised by :meth:`.BackgroundTasks.init_app`, and at the first use of a store or engine.
+    """
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        super().__init__(f"{key} = {value!r}: {allowed}")
+        self.key = key
+        self.value = value
+        self.allowed = allowed
+
+
+class ArgumentError(BgTaskError, TypeError):
+    """A function or an argument cannot travel to where the task runs; nothing was queued."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} {why}")
+        self.path = path
+        self.why = why
+
+
+class StoreError(BgTaskError):
+    """The store could not be read or written."""
+
+
+class QueueFull(BgTaskError):
+    """As many jobs wait as ``BGTASK_MAX_QUEUED`` allows; this one was not accepted."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} jobs wait already (BGTASK_MAX_QUEUED); answer 503 and let the client "
+            "come back, or add workers"
+        )
+        self.limit = limit
+
+
+class DuplicateJob(BgTaskError):
+    """An unfinished job holds this ``unique`` key already."""
+
+    def __init__(self, key: str, job_id: str) -> None:
+        super().__init__(f"job {job_id} is not finished and holds the unique key {key!r}")
+        self.key = key
+        self.job_id = job_id
+
+
+class JobNotFound(BgTaskError, LookupError):
+    """The app's store has no job of this id: a wrong id, or one whose time to keep is over."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job {job_id!r} in this application's store")
+        self.job_id = job_id
+
+
+class JobStateError(BgTaskError):
+    """The job's present state forbids what was asked."""
+
+    def __init__(self, job_id: str, state: str, why: str) -> None:
+        super().__init__(f"job {job_id} is {state}: {why}")
+        self.job_id = job_id
+        self.state = state
+        self.why = why
+
+
+class JobFailed(BgTaskError):
+    """A job that ran in another process failed; carries what that process wrote down."""
+
+    def __init__(self, type_name: str, message: str, traceback_text: str = "") -> None:
+        super().__init__(f"{type_name}: {message}" if message else type_name)
+        self.type_name = type_name
+        self.message = message
+        self.traceback_text = traceback_text
+
+
+class JobTimeout(BgTaskError, TimeoutError):
+    """An attempt took longer than the ``timeout`` of its job."""
+
+    def __init__(self, message: str = "the attempt took longer than its timeout") -> None:
+        super().__init__(message)
+
+
+class JobLost(BgTaskError):
+    """The process that ran the job died, and the job may not run again."""
+
+    def __init__(self, message: str = "the process that ran this job is gone") -> None:
+        super().__init__(message)
+
+
+class JobCancelled(BgTaskError):
+    """Raised by ``current_job.checkpoint()`` in a job that was asked to stop."""
+
+    def __init__(self, message: str = "the job was asked to stop") -> None:
+        super().__init__(message)
+
+
+class Retry(BgTaskError):
+    """Raised by a task: end this attempt and try again, if a retry is left.
+
+    :param delay: seconds (or a timedelta) until the next attempt; ``None`` takes the job's backoff.
+    """
+
+    def __init__(self, delay: float | timedelta | None = None) -> None:
+        super().__init__("the task asked for a retry")
+        self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
+
+
+class Abort(BgTaskError):
+    """Raised by a task: fail at once, whatever retries are left.
+
+    :param reason: shown as the job's error message.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason

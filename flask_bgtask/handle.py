@@ -1,0 +1,148 @@
+"""What ``submit`` returns: a standard future of a job, whichever process runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Protocol, TypeVar
+
+from .coroutines import in_event_loop
+from .engine import place, waiting_for
+from .job import Job
+
+T = TypeVar("T")
+
+
+class Home(Protocol):
+    """What a handle asks of the app's run-time state."""
+
+    def snapshot(self, job_id: str) -> Job: ...
+    def is_running(self, job_id: str) -> bool: ...
+    def cancel_waiting(self, job_id: str) -> bool: ...
+    def status_url(self, job_id: str) -> str | None: ...
+    def keep(self, handle: Handle[Any]) -> None: ...
+
+
+class _Waiters(list[Any]):
+    """The waiters of a handle's future.
+
+    ``concurrent.futures.wait`` and ``as_completed`` do not call the future: they put a waiter
+    into its ``_waiters``, take it out when they are done, and sleep in between. That is where a
+    worker lends its place. They hold the futures' conditions meanwhile.
+    """
+
+    def __init__(self, handle: Handle[Any]) -> None:
+        super().__init__()
+        # Not a reference to the handle, which would make a cycle of each.
+        self._job_id = handle.id
+        self._lent: dict[int, AbstractContextManager[None]] = {}
+
+    def append(self, waiter: Any) -> None:
+        super().append(waiter)
+        if place.lend is not None:
+            lent = self._lent[id(waiter)] = waiting_for(self._job_id)
+            lent.__enter__()
+
+    def remove(self, waiter: Any) -> None:
+        super().remove(waiter)
+        lent = self._lent.pop(id(waiter), None)
+        if lent is not None:
+            lent.__exit__(None, None, None)
+
+
+class Handle(Future[T]):
+    """A :class:`concurrent.futures.Future` of a job.
+
+    It stays pending while retries remain. It works with :func:`concurrent.futures.wait`,
+    :func:`~concurrent.futures.as_completed` and :func:`asyncio.wrap_future`, whichever process
+    runs the job. It carries the task's own exception if that ran in this process, else a
+    :exc:`.JobFailed`.
+    """
+
+    def __init__(self, job_id: str, home: Home, *, durable: bool = False) -> None:
+        super().__init__()
+        self.id = job_id
+        "The job's id: 32 hexadecimal digits."
+        self.durable = durable
+        "Whether the job outlives this process."
+        self._home = home
+        self._waiters = _Waiters(self)
+
+    @property
+    def job(self) -> Job:
+        """The job as it is now.
+
+        :raises JobNotFound: its time to be kept is over.
+        """
+        return self._home.snapshot(self.id)
+
+    @property
+    def status_url(self) -> str | None:
+        """Path of the job's status, below the request's script root where there is one.
+
+        ``None`` if the app has no status pages.
+        """
+        return self._home.status_url(self.id)
+
+    def running(self) -> bool:
+        """Whether the job runs now, in any process."""
+        return not self.done() and self._home.is_running(self.id)
+
+    def cancel(self) -> bool:
+        """Cancel the job if it has not begun; whether it is cancelled now."""
+        if self.done():
+            return self.cancelled()
+        return self._home.cancel_waiting(self.id)
+
+    def result(self, timeout: float | None = None) -> T:
+        """The task's result, once it is there.
+
+        :param timeout: seconds to wait; ``None`` waits as long as it takes.
+        :raises TimeoutError: it took longer.
+        :raises concurrent.futures.CancelledError: the job was cancelled.
+        """
+        if self.done() or place.lend is None:
+            return super().result(timeout)
+        with waiting_for(self.id):
+            return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The task's exception, once it ended; ``None`` if it ended well."""
+        if self.done() or place.lend is None:
+            return super().exception(timeout)
+        with waiting_for(self.id):
+            return super().exception(timeout)
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call ``fn(handle)`` when the job ended; at once if it has."""
+        if not self.done():
+            self._home.keep(self)
+            if place.lend is not None and in_event_loop():
+                self._lend_until_done()
+        super().add_done_callback(fn)
+
+    def _lend_until_done(self) -> None:
+        """An ``async def`` task waits through :func:`asyncio.wrap_future`: a done callback."""
+        lent = waiting_for(self.id)
+        lent.__enter__()
+        super().add_done_callback(lambda _: lent.__exit__(None, None, None) and None)
+
+    def resolve(self, *, result: Any = None, error: BaseException | None = None) -> None:
+        """End with a result or an error; does nothing if it has ended."""
+        try:
+            if error is None:
+                self.set_result(result)
+            else:
+                self.set_exception(error)
+        except InvalidStateError:
+            pass  # its timeout, or a watcher, was first
+        finally:
+            error = None  # a local variable of this frame would keep its traceback in a cycle
+
+    def resolve_cancelled(self) -> None:
+        """End as cancelled; does nothing if it has ended."""
+        if super().cancel():
+            # Another thread may do it at the same time.
+            with suppress(InvalidStateError, RuntimeError):
+                self.set_running_or_notify_cancel()

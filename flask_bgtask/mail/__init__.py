@@ -1,0 +1,23 @@
+"""Mail: frozen at ``send_mail``, handed to the SMTP server by a job."""
+
+from __future__ import annotations
+
+from .delivery import TASK_NAME, deliver
+from .failures import MailDeferred, MailRefused, Stage
+from .message import freeze
+from .pool import close_all, close_idle
+from .receipt import MailReceipt
+from .retries import backoff
+
+__all__ = [
+    "TASK_NAME",
+    "MailDeferred",
+    "MailReceipt",
+    "MailRefused",
+    "Stage",
+    "backoff",
+    "close_all",
+    "close_idle",
+    "deliver",
+    "freeze",
+]

@@ -1,0 +1,41 @@
+"""Telling those who listen that a mail was sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from flask_mail import email_dispatched
+
+from ..context import RunningJob
+from ..signals import mail_sent
+from .rebuild import rebuild
+from .receipt import MailReceipt
+
+
+def announce(app: Flask, frozen: dict[str, Any], receipt: MailReceipt, job: RunningJob) -> None:
+    """Send Flask-Mail's ``email_dispatched`` and our ``mail_sent``.
+
+    Both are sent for suppressed mails too, as Flask-Mail does it. The mail is out by now: nothing
+    that goes wrong in here may have it sent again.
+    """
+    try:
+        _dispatched(app, frozen)
+        if mail_sent.receivers:
+            runtime = app.extensions["bgtask"]
+            runtime.send(mail_sent, runtime.record(job.id), receipt=receipt)
+    except Exception:
+        app.logger.exception("mail %s was sent, but telling so failed", receipt.message_id)
+
+
+def _dispatched(app: Flask, frozen: dict[str, Any]) -> None:
+    if not email_dispatched.receivers or email_dispatched.is_muted:
+        return
+    message = rebuild(frozen)
+    for receiver in email_dispatched.receivers_for(app):
+        try:
+            receiver(app, message=message)
+        except Exception:
+            app.logger.exception(
+                "receiver %r of email-dispatched failed for mail %s", receiver, message.msgId
+            )

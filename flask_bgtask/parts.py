@@ -1,0 +1,75 @@
+"""Puts the parts of an app's run-time state together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import store_setting
+from .engine import Engine
+from .engines.threads import ThreadsEngine
+from .errors import ConfigError
+from .recovery import Recovery, Watcher
+from .runner import Runner
+from .runtime import Runtime
+from .store import Store
+from .stores.memory import MemoryStore
+
+#: Seconds within which rows that the store keeps back are written.
+FLUSH_AFTER = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What executes jobs and keeps house for one app in one process."""
+
+    runner: Runner
+    watcher: Watcher
+    recovery: Recovery
+
+
+def make_parts(runtime: Runtime) -> Parts:
+    """The parts, which open nothing and start nothing by themselves."""
+    return Parts(Runner(runtime), Watcher(runtime), Recovery(runtime))
+
+
+def make_store(runtime: Runtime) -> Store:
+    """The store that the app's configuration names at this moment."""
+    setting = store_setting(runtime.app)
+    if setting == "memory":
+        return MemoryStore(runtime.app.name)
+    if setting == "sqlite":
+        return _sqlite(runtime, Path(runtime.app.instance_path) / "bgtask.sqlite3")
+    scheme, _, rest = setting.partition(":///")
+    if scheme == "sqlite" and rest:
+        return _sqlite(runtime, Path(runtime.app.instance_path) / rest)
+    raise ConfigError("BGTASK_STORE", setting, "this version has stores 'sqlite' and 'memory' only")
+
+
+def _sqlite(runtime: Runtime, path: Path) -> Store:
+    from .stores.sqlite import SQLiteStore
+
+    store = SQLiteStore(runtime.app.name, path, synchronous=runtime.settings.sqlite_synchronous)
+    flush = runtime.parts.watcher.flush
+    store.on_pending = lambda: runtime.keeper.poke(flush, FLUSH_AFTER)
+    return store
+
+
+def make_engine(runtime: Runtime, queues: Collection[str] | None = None) -> Engine:
+    """The engine of this process; with no workers if it only submits."""
+    settings = runtime.settings
+    if settings.engine != "threads":
+        raise ConfigError("BGTASK_ENGINE", settings.engine, "this version has 'threads' only")
+    return ThreadsEngine(
+        f"bgtask-{runtime.app.name}",
+        run=runtime.parts.runner.run,
+        store=lambda: runtime.store,
+        claiming=runtime.claiming,
+        pending=lambda: bool(runtime.calls),
+        keeper=runtime.keeper,
+        workers=settings.workers if settings.run_workers else 0,
+        limits=settings.queues,
+        knows=runtime.parts.runner.knows,
+        queues=queues,
+    )

@@ -1,0 +1,120 @@
+"""The life of an app's workers in one process: start, fork, end."""
+
+from __future__ import annotations
+
+import os
+from weakref import WeakSet
+
+from ..errors import JobLost, StoreError
+from ..job import JobState
+from ..runtime import Runtime
+from ..signals import job_lost
+
+#: Every app's state in this process; a forked child begins them anew.
+_runtimes: WeakSet[Runtime] = WeakSet()
+
+
+def follow(runtime: Runtime) -> None:
+    """See that a forked child of this process uses nothing of the parent's."""
+    _runtimes.add(runtime)
+
+
+def _after_fork() -> None:
+    for runtime in list(_runtimes):
+        runtime.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def start(runtime: Runtime) -> None:
+    """Begin to take jobs, also those that other processes left."""
+    if runtime.closed or not runtime.settings.run_workers:
+        return
+    runtime.engine.start(serve=True)
+    parts = runtime.parts
+    parts.watcher.serving = True
+    for duty in (parts.watcher.poll, parts.recovery.recover, parts.recovery.purge):
+        runtime.keeper.poke(duty)
+    runtime.keeper.poke(runtime.promote)
+
+
+def shutdown(runtime: Runtime, *, wait: bool, cancel: bool) -> None:
+    """As :meth:`concurrent.futures.Executor.shutdown`; durable jobs are not cancelled."""
+    runtime.closed = True
+    if runtime.has_engine:
+        if cancel:
+            _cancel_waiting(runtime)
+        runtime.engine.shutdown(wait=wait, cancel=cancel)
+    if wait:
+        _close(runtime)
+
+
+def drain(runtime: Runtime, timeout: float) -> bool:
+    """Take no new job, give those that run here ``timeout`` seconds; whether all ended."""
+    runtime.closed = True
+    done = not runtime.has_engine or runtime.engine.drain(timeout)
+    if runtime.has_store:
+        _mark_rest(runtime)
+    if done:
+        _close(runtime)
+    else:
+        _run_closers(runtime)
+    return done
+
+
+def _cancel_waiting(runtime: Runtime) -> None:
+    for job_id, call in list(runtime.calls.items()):
+        if not call.options.durable:
+            runtime.cancel_waiting(job_id)
+
+
+def _mark_rest(runtime: Runtime) -> None:
+    """Give what this process will not end a state that is true.
+
+    A durable job that runs is taken over once this process is gone, as its thread may run till
+    then. What is not durable is lost.
+    """
+    try:
+        for job_id, call in list(runtime.calls.items()):
+            if not call.options.durable:
+                _lose(runtime, job_id)
+        for job in list(runtime.running.values()):
+            if job.record.durable:
+                columns = {"drained": True}
+                runtime.store.change(job.record.id, columns, token=job.record.token)
+        runtime.store.flush()
+    except StoreError:
+        runtime.app.logger.exception("the jobs that were cut short cannot be noted as such")
+
+
+def _lose(runtime: Runtime, job_id: str) -> None:
+    record = runtime.store.get(job_id)
+    if record is None or record.state.finished:
+        return
+    ending = runtime.ending(record, JobState.LOST)
+    lost = runtime.store.change(job_id, ending, states=(record.state,), token=record.token)
+    if lost is None:
+        return
+    runtime.app.logger.error("job %s (%s) is lost: its process ends", job_id, record.task)
+    handle = runtime.settle(job_id)
+    if handle is not None:
+        handle.resolve(error=JobLost("the process of this job ended before it did"))
+    runtime.send(job_lost, lost)
+
+
+def _run_closers(runtime: Runtime) -> None:
+    for close in runtime.closers:
+        try:
+            close()
+        except Exception:
+            runtime.app.logger.exception("%r failed", close)
+
+
+def _close(runtime: Runtime) -> None:
+    """Nothing runs any more: give up threads and files."""
+    runtime.keeper.stop()
+    _run_closers(runtime)
+    if runtime.has_store:
+        runtime.store.close()

@@ -1,0 +1,129 @@
+"""One attempt at a job: everything that happens inside its own context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import Context
+from typing import Any
+
+from flask.ctx import AppContext
+
+from .. import databases
+from ..context import REQUEST, RunningJob, own_decimal_context, running_as, thaw_request
+from ..coroutines import run_to_end
+from ..errors import ArgumentError
+from ..job import Record
+from ..runtime import Call, Runtime
+from ..task.signature import verify
+
+#: Characters of a result's ``repr`` that are kept where the result itself cannot be stored.
+REPR_LENGTH = 10_000
+
+
+class Attempt:
+    """Calls the function of a job in an app context with its carriers, and notes what came of it."""
+
+    def __init__(
+        self, runtime: Runtime, record: Record, call: Call | None, job: RunningJob
+    ) -> None:
+        self.runtime = runtime
+        self.record = record
+        self.job = job
+        self.result: Any = None
+        self.result_text: str | None = None
+        self.error: BaseException | None = None
+        self._call = call
+
+    def execute(self) -> None:
+        """Do it, in a context of its own; raises nothing."""
+        call = self._call
+        variables = Context() if call is None or call.variables is None else call.variables.copy()
+        variables.run(self._surrounded)
+
+    def _surrounded(self) -> None:
+        own_decimal_context()
+        with databases.usable_connections(), running_as(self.job):
+            context = self.runtime.app.app_context()
+            context.push()
+            try:
+                self._carried()
+            except BaseException as error:
+                self.error = error
+            self._pop(context)
+
+    def _pop(self, context: AppContext) -> None:
+        """Run the teardown functions; an error of theirs changes no result."""
+        try:
+            context.pop(self.error)
+        except Exception:
+            databases.give_back_sessions(context)
+            self.runtime.app.logger.exception(
+                "a teardown function failed after job %s (%s)", self.record.id, self.record.task
+            )
+
+    def _carried(self) -> None:
+        self.job.carried = self._carriers()
+        with ExitStack() as stack:
+            for carrier in self.runtime.registry.carriers:
+                if carrier.name in self.job.carried:
+                    stack.enter_context(carrier.restore(self.job.carried[carrier.name]))
+            if REQUEST in self.job.carried:
+                frozen = self.job.carried[REQUEST]
+                stack.enter_context(thaw_request(self.runtime.app, frozen))
+            fn, args, kwargs = self._target()
+            result = run_to_end(fn(*args, **kwargs))
+            self.result_text = self._text(result)
+            self.result = result
+
+    def _carriers(self) -> dict[str, Any]:
+        if self._call is not None:
+            return self._call.carried
+        text = self.record.carried
+        carried: dict[str, Any] = {} if text is None else self.runtime.codec.decode(text)
+        return carried
+
+    def _target(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """The function and its arguments as they were at submit.
+
+        :raises itsdangerous.BadSignature: the row was not written by ``submit``.
+        :raises UnknownFunction: this process does not have the function.
+        """
+        if self._call is not None and self._call.prepared is not None:
+            return self._call.prepared.attempt()
+        record, codec = self.record, self.runtime.codec
+        task = self.runtime.registry.tasks.get(record.task)
+        if task is None:
+            verify(self.runtime.app, record)
+            return codec.decode_call(record.task, record.arguments or "")
+        args, kwargs = codec.decode_arguments(record.arguments or "")
+        return task.fn, args, kwargs
+
+    def _text(self, result: Any) -> str | None:
+        """The result as the store keeps it; made here, where references can be looked at."""
+        if result is None:
+            return None
+        codec = self.runtime.codec
+        try:
+            return codec.encode(result, "result")
+        except Exception as error:
+            if self.record.durable:
+                self.runtime.app.logger.warning(
+                    "job %s (%s) succeeded, but only the repr of its result is kept: %s",
+                    self.record.id,
+                    self.record.task,
+                    error,
+                )
+            return codec.encode(shown(result), "result")
+
+
+def shown(value: Any) -> str:
+    """The ``repr`` of anything, cut to :data:`REPR_LENGTH`."""
+    try:
+        return repr(value)[:REPR_LENGTH].encode("utf-8", "replace").decode()
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+#: Failures that no retry mends: the row itself cannot be used.
+UNUSABLE = (ArgumentError,)

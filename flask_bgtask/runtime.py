@@ -1,0 +1,302 @@
+"""The run-time state of one app in one process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+from blinker import NamedSignal
+from flask import Flask, has_request_context, request
+
+from .arguments import Codec, Prepared
+from .config import Settings
+from .context import Carrier, RunningJob
+from .engine import Engine
+from .errors import JobNotFound
+from .handle import Handle
+from .job import WAITING, Job, JobState, Page, Record, failure_of, snapshot
+from .keeper import Keeper
+from .options import Options
+from .room import Room
+from .signals import job_cancelled
+from .store import Filter, Store
+
+
+@dataclass(slots=True)
+class Call:
+    """What a job that stays in this process will call, until it ends."""
+
+    prepared: Prepared | None
+    "Function and arguments; ``None`` for a durable job, whose row has them."
+    variables: Context | None
+    carried: dict[str, Any]
+    options: Options
+    handle: Handle[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What is registered on a ``BackgroundTasks``, for all of its apps."""
+
+    codec: Codec
+    tasks: dict[str, Any] = field(default_factory=dict)
+    carriers: list[Carrier] = field(default_factory=list)
+    schedules: dict[str, Any] = field(default_factory=dict)
+
+
+class Runtime:
+    """Holds an app's store, engine, handles and running jobs; in ``app.extensions["bgtask"]``.
+
+    ``make_store`` and ``make_engine`` are called at the first use, in this process and again in
+    a forked child.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        settings: Settings,
+        registry: Registry,
+        make_store: Callable[[Runtime], Store],
+        make_engine: Callable[[Runtime], Engine],
+        make_parts: Callable[[Runtime], Any],
+    ) -> None:
+        self.app = app
+        self.settings = settings
+        self.registry = registry
+        self.codec = registry.codec
+        self.chores: list[Callable[[], bool]] = []
+        "Called about once a second, after a job ended and while one of them returns true."
+        self.closers: list[Callable[[], None]] = []
+        "Called when the workers of this process end."
+        self._make_store = make_store
+        self._make_engine = make_engine
+        self._make_parts = make_parts
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as in a forked child: threads and locks of the parent are not ours."""
+        # Guards the making of the store and the engine.
+        self._making = threading.RLock()
+        self.closed = False
+        "The workers of this process were told to end; nothing new is accepted."
+        self._store: Store | None = None
+        self._engine: Engine | None = None
+        self.keeper = Keeper(f"bgtask-{self.app.name}")
+        # These four are written and read by single dictionary operations, which are atomic.
+        self.calls: dict[str, Call] = {}
+        self.running: dict[str, RunningJob] = {}
+        self.handles: WeakValueDictionary[str, Handle[Any]] = WeakValueDictionary()
+        self._kept: dict[str, Handle[Any]] = {}
+        self.room = Room(self.settings.max_queued, lambda: self.store.waiting())
+        self.worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._tokens = itertools.count(1)
+        self.parts = self._make_parts(self)
+        "The machinery that upper floors put in: see :mod:`.extension`."
+
+    @property
+    def store(self) -> Store:
+        """Where the jobs are; made at the first use."""
+        store = self._store
+        if store is None:
+            with self._making:
+                if self._store is None:
+                    self._store = self._make_store(self)
+                store = self._store
+        return store
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the jobs; made at the first use."""
+        engine = self._engine
+        if engine is None:
+            with self._making:
+                if self._engine is None:
+                    self._engine = self._make_engine(self)
+                engine = self._engine
+        return engine
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether this process has used the engine."""
+        return self._engine is not None
+
+    @property
+    def has_store(self) -> bool:
+        """Whether this process has used the store."""
+        return self._store is not None
+
+    def claiming(self) -> dict[str, Any]:
+        """The columns that begin an attempt in this process; no other attempt has this token."""
+        store = self.store
+        return {
+            "token": f"{store.process}.{next(self._tokens)}",
+            "started_at": time.time(),
+            "worker": self.worker,
+        }
+
+    # Jobs, as users see them.
+
+    def decode(self, text: str) -> Any:
+        """A stored result; references are loaded in an app context."""
+        with self.app.app_context():
+            return self.codec.decode(text)
+
+    def show(self, record: Record) -> Job:
+        """The public view of a row."""
+        return snapshot(record, time.time(), self.decode)
+
+    def record(self, job_id: str) -> Record:
+        """The row.
+
+        :raises JobNotFound: there is none.
+        """
+        record = self.store.get(job_id)
+        if record is None:
+            raise JobNotFound(job_id)
+        return record
+
+    def snapshot(self, job_id: str) -> Job:
+        """The job as it is now.
+
+        :raises JobNotFound: there is none.
+        """
+        return self.show(self.record(job_id))
+
+    def is_running(self, job_id: str) -> bool:
+        """Whether the job runs now, in any process."""
+        record = self.store.get(job_id)
+        return record is not None and record.state is JobState.RUNNING
+
+    def jobs(self, wanted: Filter, *, limit: int, after: str | None = None) -> Page[Job]:
+        """A page of jobs, newest first.
+
+        :param after: ``next`` of the page before.
+        :raises ValueError: ``after`` is no such thing.
+        """
+        below = None if after is None else int(after)
+        rows = self.store.listing(wanted, limit=limit + 1, after=below, now=time.time())
+        following = str(rows[limit - 1].seq) if len(rows) > limit else None
+        return Page([self.show(row) for row in rows[:limit]], following)
+
+    def unknown_tasks(self) -> set[str]:
+        """Tasks that jobs wait for and that this process does not know."""
+        knows = self.parts.runner.knows
+        return {name for name in self.store.tasks(waiting=True) if not knows(name)}
+
+    def status_url(self, job_id: str) -> str | None:
+        """Path of the job's status page; ``None`` without the blueprint."""
+        if self.settings.url_prefix is None:
+            return None
+        root = request.script_root if has_request_context() else ""
+        return f"{root}{self.settings.url_prefix}/{job_id}"
+
+    def send(self, signal: NamedSignal, record: Record, **data: Any) -> None:
+        """Tell the receivers of a signal about a job; one that fails is logged."""
+        if not signal.receivers:
+            return
+        job = self.show(record)
+        with self.app.app_context():
+            for receiver in signal.receivers_for(self.app):
+                try:
+                    receiver(self.app, job=job, **data)
+                except Exception:
+                    self.app.logger.exception(
+                        "receiver %r of %s failed for job %s", receiver, signal.name, record.id
+                    )
+
+    # Jobs that wait.
+
+    def deliver(self, record: Record) -> None:
+        """See that a job runs in its time."""
+        if record.state is JobState.SCHEDULED:
+            self.keeper.poke(self.promote, max(0.0, record.run_at - time.time()))
+        else:
+            self.engine.deliver(record)
+
+    def promote(self) -> float | None:
+        """Duty: queue the scheduled jobs whose time has come."""
+        following = self.store.promote(time.time())
+        self.engine.look()
+        return None if following is None else max(0.0, following - time.time())
+
+    # Handles.
+
+    def handle(self, job_id: str) -> Handle[Any]:
+        """A live handle of any job.
+
+        :raises JobNotFound: there is none.
+        """
+        call = self.calls.get(job_id)
+        known = self.handles.get(job_id) if call is None else call.handle
+        if known is not None and not known.done():
+            return known
+        handle: Handle[Any] = Handle(job_id, self, durable=self.record(job_id).durable)
+        self.handles[job_id] = handle
+        record = self.record(job_id)  # once more, now that its end would be seen
+        if record.state.finished:
+            self.handles.pop(job_id, None)
+            self.resolve(handle, record)
+        else:
+            self.watch()
+        return handle
+
+    def watch(self) -> None:
+        """Something here begins to wait for what other processes do."""
+        self.keeper.poke(self.parts.watcher.poll)
+
+    def keep(self, handle: Handle[Any]) -> None:
+        """Do not forget a handle whose callbacks are still to be called."""
+        self._kept[handle.id] = handle
+        if handle.done():
+            self._kept.pop(handle.id, None)
+
+    def settle(self, job_id: str) -> Handle[Any] | None:
+        """Drop what is kept for a job that ended; returns its handle, if somebody has it."""
+        call = self.calls.pop(job_id, None)
+        kept = self._kept.pop(job_id, None)
+        handle = self.handles.pop(job_id, None)
+        return call.handle if call is not None else kept or handle
+
+    def resolve(self, handle: Handle[Any], record: Record) -> None:
+        """End a handle as the row of its job ended."""
+        if record.state is JobState.CANCELLED:
+            handle.resolve_cancelled()
+        elif record.state is not JobState.SUCCEEDED:
+            handle.resolve(error=failure_of(record))
+        else:
+            try:
+                result = None if record.result is None else self.decode(record.result)
+            except Exception as error:
+                handle.resolve(error=error)
+            else:
+                handle.resolve(result=result)
+
+    def cancel_waiting(self, job_id: str) -> bool:
+        """Cancel a job that has not begun; whether that was in time."""
+        record = self.store.get(job_id)
+        if record is None:
+            return False
+        ended = self.store.change(job_id, self.ending(record, JobState.CANCELLED), states=WAITING)
+        if ended is None:
+            return False
+        if self.has_engine:
+            self.engine.withdraw(job_id)
+        handle = self.settle(job_id)
+        if handle is not None:
+            handle.resolve_cancelled()
+        self.send(job_cancelled, ended)
+        return True
+
+    def ending(self, record: Record, state: JobState) -> dict[str, Any]:
+        """The columns that every end of a job sets."""
+        now = time.time()
+        kept = self.settings.result_ttl if record.result_ttl is None else record.result_ttl
+        return {"state": state, "finished_at": now, "expires_at": now + kept, "holds": False}

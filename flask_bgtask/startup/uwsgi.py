@@ -1,0 +1,59 @@
+"""uWSGI's worker processes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .placing import first
+from .watched import begin_all, finish
+
+#: Seconds between looks whether uWSGI has loaded the app, and how many looks there are.
+LAZY_APPS_INTERVAL = 0.02
+LAZY_APPS_LOOKS = 3000
+
+
+def place() -> None:
+    """Begin in the worker processes; uWSGI forks without Python's hooks."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None or not hasattr(uwsgi, "worker_id") or not first("uwsgi"):
+        return
+    if uwsgi.worker_id() > 0:
+        threading.Thread(target=_await_lazy_app, args=(uwsgi,), daemon=True).start()
+    elif "uwsgidecorators" in sys.modules:
+        sys.modules["uwsgidecorators"].postfork_chain.append(_begin_uwsgi)
+    else:
+        _chain(uwsgi, "post_fork_hook", _begin_uwsgi)
+
+
+def _begin_uwsgi() -> None:
+    """Mules and spoolers are forked too, and serve no request."""
+    uwsgi = sys.modules["uwsgi"]
+    if uwsgi.worker_id() > 0:
+        _chain(uwsgi, "atexit", finish)
+        begin_all()
+
+
+def _await_lazy_app(uwsgi: Any) -> None:
+    """With ``lazy-apps`` the worker itself loads the app, which may yet fail, and tells nobody."""
+    number = uwsgi.worker_id() - 1
+    tick = threading.Event()
+    for _ in range(LAZY_APPS_LOOKS):
+        if uwsgi.workers()[number]["apps"]:
+            _begin_uwsgi()
+            return
+        tick.wait(LAZY_APPS_INTERVAL)
+
+
+def _chain(module: Any, name: str, function: Callable[[], None]) -> None:
+    """Add a hook to what the app may have set already."""
+    earlier = getattr(module, name, None)
+
+    def hook() -> None:
+        if earlier is not None:
+            earlier()
+        function()
+
+    setattr(module, name, hook)

@@ -1,0 +1,101 @@
+"""Between a :class:`.Record` and what SQLite binds and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from operator import attrgetter
+from typing import Any
+
+from ...errors import StoreError
+from ...job import COLUMNS, JobState, Record
+
+_STATES = {str(state.value): state for state in JobState}
+_FLAGS = tuple(name for name, kind in Record.__annotations__.items() if kind == "bool")
+
+# What a row has by default while its job is new. An insert that leaves them out is a third faster.
+_LATER = frozenset(
+    ("crashes", "holds", "cancel_requested", "drained", "finished_at", "expires_at", "progress")
+).union(("error", "result", "logs", "memo"))
+
+# A tuple: its search compares identities, where a set would ask for an enum member's slow hash.
+_UNFINISHED = (JobState.RUNNING, JobState.QUEUED, JobState.SCHEDULED)
+
+_ALL = tuple(name for name in COLUMNS if name not in ("seq", "state", "durable"))
+_NEW = tuple(name for name in _ALL if name not in _LATER)
+_get_new = attrgetter(*_NEW)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+#: For a ``SELECT``; :func:`decode` takes what it gives.
+SELECTED = _quoted(COLUMNS)
+
+#: Columns of :func:`encode_new` and of :func:`encode`.
+NEW_NAMES = _quoted(("state", "durable", *_NEW))
+ALL_NAMES = _quoted(("state", "durable", *_ALL))
+
+#: How many columns :func:`encode` gives values for.
+WIDTH = len(_ALL) + 2
+
+INSERT_NEW = f"INSERT INTO job ({NEW_NAMES}) VALUES ({', '.join('?' * (len(_NEW) + 2))})"
+
+
+def is_new(record: Record) -> bool:
+    """Whether :func:`encode_new` says all there is to say of the row."""
+    return _LATER.isdisjoint(record.__dict__) and record.state in _UNFINISHED
+
+
+def encode_new(record: Record) -> tuple[Any, ...]:
+    """The values of :data:`INSERT_NEW`."""
+    # An exact int or str is bound directly; anything else asks for adapters first.
+    return record.state._value_, 1 if record.durable else 0, *_get_new(record)
+
+
+def encode(record: Record) -> list[Any]:
+    """The values for :data:`ALL_NAMES`."""
+    values = [record.state._value_, 1 if record.durable else 0]
+    for name in _ALL:
+        value = getattr(record, name)
+        values.append(int(value) if name in _FLAGS else value)
+    return values
+
+
+def plain(value: Any) -> Any:
+    """A column's value as SQLite takes it."""
+    if value is True or value is False:
+        return int(value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def names_of(columns: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns' names, checked: they become part of a statement.
+
+    :raises StoreError: one is no column that may change.
+    """
+    for name in columns:
+        if name not in COLUMNS or name in ("seq", "id", "app"):
+            raise StoreError(f"a job's row has no column {name!r} that can change")
+    return tuple(columns)
+
+
+def decode(row: tuple[Any, ...]) -> Record:
+    """The record of a row that :data:`SELECTED` gave."""
+    columns = dict(zip(COLUMNS, row))
+    columns["state"] = _STATES[columns["state"]]
+    for name in _FLAGS:
+        columns[name] = columns[name] == 1
+    return Record(**columns)
+
+
+def writable(values: Iterable[Any]) -> list[Any]:
+    """The same values with lone surrogates, which UTF-8 has no bytes for, spelled out.
+
+    They come from file names and error messages; such a text must not keep a job from its end.
+    """
+    return [
+        value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for value in values
+    ]

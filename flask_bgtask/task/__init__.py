@@ -1,0 +1,20 @@
+"""Tasks: registering, submitting, stopping and running them again."""
+
+from __future__ import annotations
+
+from .control import cancel, retry
+from .mapping import iterate
+from .registering import Decorator, register
+from .task import Submitter, Task, TaskSubmitter, submit_callable
+
+__all__ = [
+    "Decorator",
+    "Submitter",
+    "Task",
+    "TaskSubmitter",
+    "cancel",
+    "iterate",
+    "register",
+    "retry",
+    "submit_callable",
+]

@@ -1,0 +1,77 @@
+"""Stopping jobs and running them again."""
+
+from __future__ import annotations
+
+import time
+
+from ..errors import JobCancelled, JobStateError
+from ..job import Job, JobState
+from ..runtime import Runtime
+from ..signals import job_retrying
+
+_AGAIN = (JobState.FAILED, JobState.CANCELLED, JobState.LOST)
+
+
+def cancel(runtime: Runtime, job_id: str) -> Job:
+    """End a waiting job; ask a running one to stop at its next checkpoint.
+
+    :raises JobNotFound: there is no such job.
+    :raises JobStateError: it has ended.
+    """
+    while True:
+        if runtime.cancel_waiting(job_id):
+            return runtime.snapshot(job_id)
+        asked = runtime.store.change(job_id, {"cancel_requested": True}, states=(JobState.RUNNING,))
+        if asked is not None:
+            running = runtime.running.get(job_id)
+            if running is not None:
+                running.ask_to_stop(JobCancelled)
+            return runtime.show(asked)
+        record = runtime.record(job_id)
+        if record.state.finished:
+            raise JobStateError(job_id, record.state, "it has ended already")
+
+
+def retry(runtime: Runtime, job_id: str) -> Job:
+    """Queue a job that did not end well again, with the arguments of its submission.
+
+    :raises JobNotFound: there is no such job.
+    :raises JobStateError: its state forbids it, or its arguments are gone.
+    :raises DuplicateJob: another job holds its ``unique`` key by now.
+    """
+    record = runtime.record(job_id)
+    if record.state not in _AGAIN:
+        why = "only a failed, cancelled or lost job can be queued again"
+        raise JobStateError(job_id, record.state, why)
+    if not record.durable:
+        why = "it was not durable: its arguments were in memory and are gone"
+        raise JobStateError(job_id, record.state, why)
+    if record.holds:
+        raise JobStateError(job_id, record.state, "the thread of its last attempt still runs")
+    again = runtime.store.change(job_id, _anew(), states=(record.state,), token=record.token)
+    if again is None:
+        raise JobStateError(job_id, runtime.record(job_id).state, "its state has just changed")
+    runtime.send(job_retrying, again)
+    runtime.deliver(again)
+    return runtime.show(again)
+
+
+def _anew() -> dict[str, object]:
+    return {
+        "state": JobState.QUEUED,
+        "run_at": time.time(),
+        "attempt": 0,
+        "crashes": 0,
+        "token": None,
+        "process": None,
+        "worker": None,
+        "holds": True,
+        "cancel_requested": False,
+        "started_at": None,
+        "finished_at": None,
+        "expires_at": None,
+        "progress": None,
+        "error": None,
+        "result": None,
+        "memo": None,
+    }

@@ -1,0 +1,190 @@
+"""From a call of ``submit`` to a row in the store and an id in the engine's hands."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+from ..context import OWNER, REQUEST, copied_variables, freeze_request, request_of, running_job
+from ..errors import ArgumentError, ConfigError, DuplicateJob, QueueFull
+from ..handle import Handle
+from ..job import JobState, Record
+from ..options import CARRIED, DURABLE, VOLATILE, Options
+from ..runtime import Call, Runtime
+from ..signals import job_submitted
+from .signature import sign
+
+
+def submit(
+    runtime: Runtime,
+    name: str | None,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options,
+) -> Handle[Any]:
+    """Accept a job.
+
+    :param name: the task's name; ``None`` for a bare callable.
+    :raises ArgumentError: something cannot travel to where the job runs.
+    :raises QueueFull: too many jobs wait.
+    :raises DuplicateJob: an unfinished job has the same ``unique`` key.
+    :raises RuntimeError: the workers were shut down.
+    """
+    if runtime.closed:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+    now = time.time()
+    record = Record(id=os.urandom(16).hex(), app=runtime.app.name, created_at=now, run_at=now)
+    if options is not VOLATILE:
+        _apply(record, options, now)
+    carried = _capture(runtime, record, options)
+    handle: Handle[Any] = Handle(record.id, runtime, durable=options.durable)
+    call = Call(None, None, carried, options, handle)
+    if options.durable:
+        _encode(runtime, record, name, fn, args, kwargs, carried)
+    else:
+        record.task = name or callable_name(fn)
+        call.prepared = runtime.codec.prepare(fn, args, kwargs, keep=options.retries > 0)
+        if not runtime.settings.run_workers:
+            raise ConfigError("BGTASK_RUN_WORKERS", False, _NOT_HERE)
+    call.variables = copied_variables()
+    return _accept(runtime, record, call)
+
+
+_NOT_HERE = (
+    "this process runs no jobs and one that is not durable can run nowhere else; make the function "
+    "a task with @bg.task, or submit it with using(durable=True)"
+)
+
+
+def _apply(record: Record, options: Options, now: float) -> None:
+    """Note on the row what the options say."""
+    record.durable = options.durable
+    if options is DURABLE:
+        return
+    record.queue = options.queue
+    record.priority = options.priority
+    record.max_attempts = options.retries + 1
+    record.on_crash = options.on_crash
+    record.label = options.label
+    record.unique = options.unique
+    record.serial = options.serial
+    record.result_ttl = options.result_ttl
+    record.run_at = options.run_at(now)
+    if record.run_at > now:
+        record.state = JobState.SCHEDULED
+    if options.durable:
+        record.options = options.stored()
+
+
+def _capture(runtime: Runtime, record: Record, options: Options) -> dict[str, Any]:
+    """The data of the carriers; a task's own jobs inherit what it has."""
+    parent = running_job()
+    carried = {} if parent is None else dict(parent.carried)
+    carried.pop(REQUEST, None)
+    for carrier in runtime.registry.carriers:
+        data = carrier.capture()
+        if data is not None:
+            carried[carrier.name] = data
+    if options.request:
+        carried[REQUEST] = _request(runtime, options)
+    if options.owner is not CARRIED:
+        carried[OWNER] = options.owner
+    record.owner = carried.get(OWNER)
+    return carried
+
+
+def _request(runtime: Runtime, options: Options) -> dict[str, Any]:
+    if request_of(runtime.app):
+        return freeze_request(credentials=not options.durable)
+    parent = running_job()
+    if parent is not None and REQUEST in parent.carried:
+        return dict(parent.carried[REQUEST])
+    raise ArgumentError("request=True", "needs a request of this app, and there is none here")
+
+
+def _encode(
+    runtime: Runtime,
+    record: Record,
+    name: str | None,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    carried: dict[str, Any],
+) -> None:
+    """Put all that another process needs into the row."""
+    codec = runtime.codec
+    if carried:
+        record.carried = codec.encode(carried, "carried")
+    if name is not None:
+        record.task = name
+        record.arguments = codec.encode_arguments(args, kwargs)
+    else:
+        call = codec.encode_call(fn, args, kwargs)
+        record.task, record.arguments = call.name, call.text
+        record.signature = sign(runtime.app, record)
+
+
+def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
+    """Add the row, as running here if a thread is free; then the engine has it."""
+    engine, store = runtime.engine, runtime.store
+    record.home = store.process
+    reserved = record.state is JobState.QUEUED and engine.reserve(record)
+    if reserved:
+        record.__dict__.update(runtime.claiming())
+        record.process, record.state, record.attempt = store.process, JobState.RUNNING, 1
+    try:
+        if not reserved and record.state is JobState.QUEUED:
+            _check_room(runtime, record)
+        _remember(runtime, record, call, reserved=reserved)
+        store.add(record)
+    except BaseException as error:
+        runtime.settle(record.id)
+        if reserved:
+            engine.release(record)
+        if isinstance(error, DuplicateJob) and call.options.on_duplicate == "return":
+            return runtime.handle(error.job_id)
+        raise
+    try:
+        runtime.deliver(record)
+    except RuntimeError:  # the workers were shut down at this moment
+        runtime.cancel_waiting(record.id)
+        raise
+    if job_submitted.receivers:
+        runtime.send(job_submitted, record)
+    return call.handle
+
+
+def _remember(runtime: Runtime, record: Record, call: Call, *, reserved: bool) -> None:
+    """Keep what does not go into the row, while the job can only run here.
+
+    A durable job in a shared store may run anywhere: it has its carriers alone, unless it starts
+    here at once.
+    """
+    if reserved or not record.durable or not runtime.store.shared:
+        runtime.calls[record.id] = call
+    else:
+        runtime.handles[record.id] = call.handle
+        runtime.watch()
+
+
+def _check_room(runtime: Runtime, record: Record) -> None:
+    most = runtime.settings.max_queued
+    full = runtime.room.taken() if record.durable else runtime.engine.waiting() >= most
+    if full:
+        raise QueueFull(most)
+
+
+def callable_name(fn: Callable[..., Any]) -> str:
+    """``module:qualname`` of what is called, for people; asks nothing of the object itself."""
+    while type(fn) is partial:
+        fn = fn.func
+    if type(fn) is MethodType:
+        return f"{type(fn.__self__).__module__}:{fn.__func__.__qualname__}"
+    if type(fn) in (FunctionType, BuiltinFunctionType, type):
+        return f"{fn.__module__}:{fn.__qualname__}"
+    return f"{type(fn).__module__}:{type(fn).__qualname__}"

@@ -1,0 +1,8 @@
+"""The status of jobs over HTTP, for programs and for people."""
+
+from __future__ import annotations
+
+from .accepted import accepted
+from .blueprint import create_blueprint
+
+__all__ = ["accepted", "create_blueprint"]

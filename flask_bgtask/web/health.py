@@ -1,0 +1,42 @@
+"""Whether jobs are taken and run, for load balancers and people."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Response, current_app
+
+from ..errors import StoreError
+from ..runtime import Runtime
+from .answers import json_response
+from .problems import problem_response, unavailable
+
+
+def health(runtime: Runtime, *, detailed: bool) -> Response:
+    """200 while the store can be read, else 503.
+
+    :param detailed: tell of the store, the engine, the workers and what waits too.
+    """
+    try:
+        figures = _figures(runtime)
+    except StoreError as error:
+        current_app.logger.error("the store of the jobs cannot be read: %s", error)
+        problem = unavailable("The store of the jobs cannot be reached.")
+        problem.members = {"health": "down", **({"store": "down"} if detailed else {})}
+        return problem_response(problem)
+    return json_response({"health": "up", **(figures if detailed else {})})
+
+
+def _figures(runtime: Runtime) -> dict[str, Any]:
+    """``oldest_queued_age`` is in seconds; ``workers`` are the live processes, ``host:pid``."""
+    store = runtime.store
+    oldest = store.oldest_queued()
+    return {
+        "store": "up",
+        "engine": runtime.settings.engine,
+        "workers": store.processes(),
+        "oldest_queued_age": None if oldest is None else max(0.0, time.time() - oldest),
+        "unknown_tasks": sorted(runtime.unknown_tasks()),
+        "paused": sorted(store.paused()),
+    }

@@ -1,0 +1,292 @@
+"""The example application, started as a user starts it and used over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import http.cookiejar
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: Seconds within which anything in these tests has to happen.
+PATIENCE = 30
+
+#: Seconds within which the demo ends when it is told to, on a busy machine.
+SOON = 8
+
+#: Seconds between two looks at a page.
+PACE = 0.1
+
+
+class Browser:
+    """Asks for pages as a browser does, with cookies."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        jar = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar)
+        )
+
+    def get(self, path: str, accept: str = "text/html") -> str:
+        return self._open(path, None, accept)[1]
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path, "application/json"))
+
+    def post(self, path: str, accept: str = "text/html", **form: object) -> tuple[str, str]:
+        """Where it led, after redirects, and the page there."""
+        return self._open(path, urllib.parse.urlencode(form).encode(), accept)
+
+    def _open(self, path: str, data: bytes | None, accept: str) -> tuple[str, str]:
+        url = urllib.parse.urljoin(self.base, path)
+        request = urllib.request.Request(url, data, {"Accept": accept})
+        with self.opener.open(request, timeout=PATIENCE) as answer:
+            return answer.url, answer.read().decode()
+
+
+class Demo:
+    """The running demo, in a ``with`` block: what it printed, and its process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "examples.flasky_mail", "--port", "0", "--smtp-port", "0"]
+        self.process = subprocess.Popen(
+            [*command, "--instance", str(folder)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.printed: list[str] = []
+        self._told = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Demo:
+        try:
+            assert self._told.wait(PATIENCE), self.printed
+            self.url = self._printed(r"serves at +(http://\S+)")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self.printed.append(line)
+                if "Ctrl-C" in line:
+                    self._told.set()
+        self._told.set()
+
+    def _printed(self, pattern: str) -> str:
+        found = re.search(pattern, "".join(self.printed))
+        assert found, self.printed
+        return found[1]
+
+    def stop(self, number: signal.Signals) -> float:
+        """Send the signal to the starting process alone; seconds until all had ended.
+
+        The reader ends when nobody holds the output any more: no process is left over.
+        """
+        began = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), "a process outlived the demo"
+        self.process.wait(PATIENCE)
+        return time.monotonic() - began
+
+
+def eventually(look: Callable[[], Any]) -> Any:
+    """What ``look`` returns once that is true."""
+    deadline = time.monotonic() + PATIENCE
+    pause = threading.Event()
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it never happened"
+        pause.wait(PACE)
+    return found
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with Demo(tmp_path_factory.mktemp("demo")) as running:
+        yield running
+
+
+@pytest.fixture
+def browser(demo: Demo) -> Browser:
+    return Browser(demo.url)
+
+
+def register(browser: Browser, name: str) -> str:
+    """Register somebody; the link in the mail that came."""
+    address = f"{name}@example.com"
+    browser.post("/register", email=address, username=name, password="a password")
+    return eventually(lambda: link_for(browser, address))
+
+
+def link_for(browser: Browser, address: str) -> str | None:
+    for mail in re.findall(r"(?s)<article.*?</article>", browser.get("/inbox")):
+        if address in mail:
+            found = re.search(r'href="(http[^"]+/confirm/[^"]+)"', mail)
+            return html.unescape(found[1]) if found else None
+    return None
+
+
+def test_registering_sends_a_mail_with_a_link_that_confirms(demo: Demo, browser: Browser) -> None:
+    """The mail comes over SMTP, its link has the host of the request, and it confirms the user."""
+    link = register(browser, "ann")
+    assert link.startswith(demo.url + "/confirm/")
+    assert "ann@example.com is confirmed" in browser.get(link)
+    where, page = browser.post("/login", email="ann@example.com", password="a password")
+    assert where == demo.url + "/"
+    assert "Log out ann" in page
+    assert "is not confirmed" not in page
+    assert "Log out" not in browser.post("/logout")[1]
+
+
+def test_the_mail_is_listed_as_a_job_that_succeeded(browser: Browser) -> None:
+    """``GET /bgtasks`` shows the sending of the mail, without a login."""
+    register(browser, "bob")
+
+    def sent() -> bool:
+        jobs = browser.json("/bgtasks")["jobs"]
+        return any(job["state"] == "succeeded" for job in jobs if "mail" in job["task"])
+
+    assert eventually(sent)
+
+
+def test_the_mail_can_be_sent_again(browser: Browser) -> None:
+    """Who is logged in and not confirmed gets a second mail; who is confirmed does not."""
+    link = register(browser, "cid")
+    _, page = browser.post("/login", email="cid@example.com", password="a password")
+    assert "cid@example.com is not confirmed yet" in page
+    browser.post("/resend")
+    eventually(lambda: browser.get("/inbox").count("Dear cid") == 2)
+    browser.get(link)
+    assert "is confirmed already" in browser.post("/resend")[1]
+
+
+def test_a_wrong_link_confirms_nobody(browser: Browser) -> None:
+    """A token that was changed is refused."""
+    link = register(browser, "dan")
+    assert "not valid" in browser.get(link + "A")
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        ({"email": "eve@example.com", "username": "eve"}, "all three fields"),
+        ({"email": "eve", "username": "eve", "password": "x"}, "no mail address"),
+        ({"email": "fay@example.com", "username": "other", "password": "x"}, "already"),
+    ],
+)
+def test_a_wrong_registration_is_explained(
+    browser: Browser, form: dict[str, str], why: str
+) -> None:
+    """A field that is missing or wrong, or an address that is taken: 422 and the reason."""
+    if why == "already":
+        register(browser, "fay")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        browser.post("/register", **form)
+    with refused.value as answer:
+        assert answer.code == 422
+        assert why in answer.read().decode()
+
+
+def test_the_status_of_a_report_moves(browser: Browser) -> None:
+    """The progress of a report grows, and in the end its page shows the table."""
+    where, page = browser.post("/reports", days=12)
+    assert "<progress" in page
+    status = re.search(r'data-status="([^"]+)"', page)
+    assert status
+    seen: list[int] = []
+
+    def finished() -> bool:
+        job = browser.json(status[1])
+        seen.append(job["progress"]["done"] if job["progress"] else 0)
+        return bool(job["state"] == "succeeded")
+
+    assert eventually(finished)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2, seen
+    assert "registered in the last 12 days" in browser.get(where)
+
+
+def test_a_program_that_starts_a_report_gets_202(browser: Browser) -> None:
+    """With ``Accept: application/json`` the answer is the status of the job, which can be asked."""
+    job = json.loads(browser.post("/reports", "application/json", days=1)[1])
+    eventually(lambda: browser.json(f"/bgtasks/{job['id']}")["state"] == "succeeded")
+
+
+def test_a_mailing_reaches_every_reader_once(browser: Browser) -> None:
+    """One mail for each reader; the page counts those that have it."""
+    where, _ = browser.post("/mailings", subject="News", readers=30)
+    page = eventually(lambda: "<b>30</b> of 30" in (page := browser.get(where)) and page)
+    assert "second copy" not in page
+
+
+def test_a_browser_gets_a_page_of_the_jobs(browser: Browser) -> None:
+    """The same address is a page for people."""
+    assert "<html" in browser.get("/bgtasks").lower()
+
+
+def test_a_taken_port_is_no_obstacle(tmp_path: Path) -> None:
+    """Where the port is taken, the next free one serves."""
+    from examples.flasky_mail.__main__ import listen
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with listen(taken.getsockname()[1]) as found:
+            assert found.getsockname()[1] > taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything_soon(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C or SIGTERM, in the middle of a report: all processes end, without a traceback."""
+    with Demo(tmp_path) as demo:
+        browser = Browser(demo.url)
+        browser.post("/reports", days=500)
+        eventually(lambda: browser.json("/bgtasks")["counts"].get("running"))
+        assert demo.stop(number) < SOON
+        assert "Traceback" not in "".join(demo.printed)
+
+
+def test_accounts_and_mail_outlive_a_restart(tmp_path: Path) -> None:
+    """After a restart the user can still log in, and the link in the old mail is good."""
+    with Demo(tmp_path) as demo:
+        link = register(Browser(demo.url), "gus")
+        demo.stop(signal.SIGTERM)
+    with Demo(tmp_path) as demo:
+        browser = Browser(demo.url)
+        assert "is confirmed" in browser.get(urllib.parse.urlsplit(link).path)
+        _, page = browser.post("/login", email="gus@example.com", password="a password")
+        assert "Log out gus" in page

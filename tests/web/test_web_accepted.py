@@ -1,0 +1,50 @@
+"""``bg.accepted``: the 202 of a view that has submitted a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def answer_of(site, **options: Any) -> Any:
+    @site.app.post("/start")
+    def start() -> Any:
+        return site.bg.accepted(site.bg.using(**{"delay": 20, **options}).submit(str))
+
+    return site.client().post("/start", base_url="http://localhost/shop")
+
+
+def test_202_with_location_and_status(site) -> None:
+    """The location is the status page, below the script root."""
+    answer = answer_of(site)
+    body = answer.get_json()
+    assert answer.status_code == 202
+    assert answer.location == f"/shop/bgtasks/{body['id']}"
+    assert body["links"]["self"] == answer.location
+    assert answer.headers["Retry-After"] == "20"
+    assert body["state"] == "scheduled"
+    assert site.client().get(f"/bgtasks/{body['id']}").status_code == 200
+
+
+def test_without_a_blueprint_there_is_no_location(make_site) -> None:
+    """The status is in the body all the same."""
+    site = make_site(BGTASK_URL_PREFIX=None)
+    answer = answer_of(site)
+    assert answer.status_code == 202
+    assert "Location" not in answer.headers
+    assert (answer.get_json()["state"], answer.get_json()["links"]) == ("scheduled", {})
+
+
+def test_nobody_is_asked_for_rights(site) -> None:
+    """A failing or refusing authorize is none of the submitting view's business."""
+    site.bg.authorize(lambda action, job: 1 / 0 > 1)
+    answer = answer_of(site)
+    assert answer.status_code == 202
+    assert answer.get_json()["links"].keys() <= {"self", "events"}
+
+
+def test_outside_a_request(site) -> None:
+    """It works in an app context too."""
+    with site.app.app_context():
+        response = site.bg.accepted(site.bg.submit(str))
+    assert response.status_code == 202
+    assert response.location.startswith("/bgtasks/")

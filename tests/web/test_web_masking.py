@@ -1,0 +1,93 @@
+"""Secret arguments are dots wherever arguments are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_bgtask.web.masking import is_secret, masked
+
+DOTS = "•••"
+
+
+def details(site, handle: Any) -> dict[str, Any]:
+    handle.exception(10)
+    answer = site.client().get(f"/bgtasks/{handle.id}")
+    assert b"hunter2" not in answer.data
+    page = site.client().get(f"/bgtasks/{handle.id}", headers={"Accept": "text/html"})
+    assert b"hunter2" not in page.data
+    return answer.get_json()
+
+
+def test_positional_arguments_are_masked_by_their_parameter(site) -> None:
+    """As the task's signature names them; a star parameter names all the rest."""
+
+    @site.bg.task(name="sign_up")
+    def sign_up(name: str, Password: str, /, *tokens: str) -> None:
+        pass
+
+    with site.app.app_context():
+        handle = sign_up.submit("ann", "hunter2", "hunter2", "hunter2")
+    assert details(site, handle)["args"] == ["ann", DOTS, DOTS, DOTS]
+
+
+def test_keyword_arguments_and_nested_keys_are_masked(site) -> None:
+    """At any depth, in any case, also as a part of the name."""
+
+    @site.bg.task(name="nested")
+    def nested(config: object, **more: object) -> None:
+        pass
+
+    with site.app.app_context():
+        handle = nested.submit(
+            {"user": "ann", "list": [{"API_KEY": "hunter2"}], "DbPassword": ["hunter2"]},
+            smtp_password="hunter2",
+            host="here",
+        )
+    body = details(site, handle)
+    assert body["args"] == [{"user": "ann", "list": [{"API_KEY": DOTS}], "DbPassword": DOTS}]
+    assert body["kwargs"] == {"smtp_password": DOTS, "host": "here"}
+
+
+def test_a_method_as_a_task_names_its_arguments(site) -> None:
+    """The bound first parameter is not counted."""
+
+    class Door:
+        def open(self, code: str, secret: str) -> None:
+            pass
+
+    site.bg.reference(Door, dump=lambda door: 1, load=lambda data: Door())
+    task = site.bg.task(Door().open, name="open")
+    with site.app.app_context():
+        handle = task.submit("a", "hunter2")
+    assert details(site, handle)["args"] == ["a", DOTS]
+
+
+def test_the_list_of_names_is_a_setting(make_site) -> None:
+    """``BGTASK_MASK`` replaces the names."""
+    site = make_site(TESTING=True, BGTASK_MASK=["Shoe"])
+
+    @site.bg.task(name="dress")
+    def dress(password: str, shoe_size: int) -> None:
+        pass
+
+    with site.app.app_context():
+        handle = dress.submit("open", 43)
+    handle.result(10)
+    assert site.client().get(f"/bgtasks/{handle.id}").get_json()["args"] == ["open", DOTS]
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [("password", True), ("PASSWORD", True), ("myToken2", True), ("name", False), (1, False)],
+)
+def test_names(name: object, secret: bool) -> None:
+    """Part of a name, in any case."""
+    assert is_secret(name, ("password", "token")) is secret
+
+
+def test_other_data_is_left_as_it_is() -> None:
+    """Only values under secret names change."""
+    data = {"a": [1, None, {"b": "c"}], "d": "password"}
+    assert masked(data, ("password",)) == data
