@@ -14,7 +14,7 @@ from flask import Blueprint, Flask, Response, current_app, has_app_context
 from . import mail, parts, startup, task, web
 from .arguments import Codec
 from .config import read_settings
-from .context import Carrier, builtin_carriers
+from .context import Carrier
 from .errors import BgTaskError
 from .handle import Handle
 from .job import Job, JobState, Page
@@ -48,7 +48,6 @@ class BackgroundTasks(Executor):
 
     def __init__(self, app: Flask | None = None) -> None:
         self._registry = Registry(Codec())
-        self._registry.carriers.extend(builtin_carriers())
         self._runtimes: WeakSet[Runtime] = WeakSet()
         self.authorizer: Authorizer | None = None
         "What :meth:`authorize` was given."

@@ -32,21 +32,23 @@ class _Waiters(list[Any]):
     worker lends its place. They hold the futures' conditions meanwhile.
     """
 
-    def __init__(self, handle: Handle[Any]) -> None:
-        super().__init__()
-        # Not a reference to the handle, which would make a cycle of each.
-        self._job_id = handle.id
-        self._lent: dict[int, AbstractContextManager[None]] = {}
+    # Set by the handle, as one is made for every submit and calls are what costs. No reference
+    # to the handle, which would make a cycle of each.
+    __slots__ = ("job_id", "lent")
+
+    job_id: str
+    lent: dict[int, AbstractContextManager[None]] | None
 
     def append(self, waiter: Any) -> None:
         super().append(waiter)
         if place.lend is not None:
-            lent = self._lent[id(waiter)] = waiting_for(self._job_id)
+            lent = waiting_for(self.job_id)
             lent.__enter__()
+            self.lent = {**(self.lent or {}), id(waiter): lent}
 
     def remove(self, waiter: Any) -> None:
         super().remove(waiter)
-        lent = self._lent.pop(id(waiter), None)
+        lent = self.lent.pop(id(waiter), None) if self.lent else None
         if lent is not None:
             lent.__exit__(None, None, None)
 
@@ -67,7 +69,8 @@ class Handle(Future[T]):
         self.durable = durable
         "Whether the job outlives this process."
         self._home = home
-        self._waiters = _Waiters(self)
+        waiters = self._waiters = _Waiters()
+        waiters.job_id, waiters.lent = job_id, None
 
     @property
     def job(self) -> Job:

@@ -109,7 +109,7 @@ class Record:
     "Private JSON that one attempt leaves to the next."
 
     def __init__(self, **columns: Any) -> None:
-        self.__dict__.update(columns)
+        self.__dict__ = columns
 
     def copy(self, **changes: Any) -> Record:
         """The same row with some columns changed."""

@@ -135,12 +135,20 @@ class Runtime:
 
     def claiming(self) -> dict[str, Any]:
         """The columns that begin an attempt in this process; no other attempt has this token."""
-        store = self.store
         return {
-            "token": f"{store.process}.{next(self._tokens)}",
+            "token": f"{self.store.process}.{next(self._tokens)}",
             "started_at": time.time(),
             "worker": self.worker,
         }
+
+    def begin(self, record: Record) -> None:
+        """Note on a new row that its first attempt begins here, at once."""
+        record.home = record.process = process = self.store.process
+        record.token = f"{process}.{next(self._tokens)}"
+        record.started_at = record.created_at
+        record.worker = self.worker
+        record.state = JobState.RUNNING
+        record.attempt = 1
 
     # Jobs, as users see them.
 

@@ -74,7 +74,7 @@ class Store(Protocol):
     "Names this process among those that use the store; new after a fork."
 
     def add(self, record: Record) -> None:
-        """Insert a new row.
+        """Insert a new row. The store may keep ``record`` itself: nobody changes it any more.
 
         A durable row, and one with a ``unique`` key, is there for every process when this
         returns. Another may be written up to 10 ms later (see :meth:`flush`); in this process

@@ -71,7 +71,7 @@ def catcher(listening: socket.socket, mailbox: str) -> Iterator[None]:
             process.communicate(timeout=10)
 
 
-class Server(BaseApplication):  # type: ignore[misc]
+class Server(BaseApplication):
     """Gunicorn, on a socket that listens already."""
 
     def __init__(self, listening: socket.socket, instance: Path, config: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from functools import cached_property
-from typing import cast
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS mail (
@@ -40,7 +39,7 @@ class Caught:
     @cached_property
     def message(self) -> EmailMessage:
         """The mail, parsed."""
-        return cast(EmailMessage, message_from_bytes(self.source, policy=policy.default))
+        return message_from_bytes(self.source, policy=policy.default)
 
     def part(self, kind: str) -> str | None:
         """The text of kind ``plain`` or ``html``."""

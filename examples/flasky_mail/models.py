@@ -21,7 +21,7 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-class User(UserMixin, db.Model):
+class User(UserMixin, db.Model):  # type: ignore[name-defined]
     """Somebody who registered; ``confirmed`` once the link in the mail was followed."""
 
     __tablename__ = "users"
@@ -54,7 +54,7 @@ class User(UserMixin, db.Model):
             return None
 
 
-class Mailing(db.Model):
+class Mailing(db.Model):  # type: ignore[name-defined]
     """A mail to many readers."""
 
     __tablename__ = "mailings"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import ArgumentError
 from .functions import Named, find_function, find_method, find_module, name_of
-from .kinds import is_plain_function
+from .kinds import ATOMS, is_plain_function
 from .named import Loading
 from .prepared import Prepared, is_plain, private_copy
 from .references import Reference, References
@@ -98,6 +99,9 @@ class Codec:
         :param after_commit: rows may be new or changed; ``settle`` follows their commit.
         :raises ArgumentError: something cannot travel, in any job.
         """
+        # The usual call, without a further one: every submit pays for this.
+        if type(fn) is FunctionType and ATOMS.issuperset(map(type, args)) and not kwargs:
+            return Prepared(fn, args, kwargs)
         if is_plain_function(fn) and is_plain(args, kwargs):
             return Prepared(fn, args, kwargs)
         walk = Preparation(self._rules, after_commit=after_commit)

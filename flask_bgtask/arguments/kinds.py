@@ -60,6 +60,11 @@ def is_proxy(kind: type) -> bool:
     return derives(kind, LocalProxy)
 
 
+def is_named_tuple(kind: type) -> bool:
+    """Whether a class is a tuple with named fields."""
+    return derives(kind, tuple) and type(getattr(kind, "_fields", None)) is tuple
+
+
 def is_plain_function(value: object) -> bool:
     """Whether a callable is a function that is bound to nothing."""
     kind = type(value)

@@ -7,19 +7,22 @@ import logging
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
-from .kinds import derives
+from .kinds import derives, loaded
 from .refusal import Refused
 from .refusals import refusal
 
 _CALLABLE = "pass a name by which the task finds what to call"
 
-_ADVICE: tuple[tuple[tuple[type, ...], str], ...] = (
+_Advice = tuple[tuple[tuple[type | None, ...], str], ...]
+
+# Bound to this process by what they are.
+_BOUND: _Advice = (
     ((io.BytesIO, io.StringIO), "pass what it contains, file.getvalue()"),
-    ((io.IOBase,), "pass its path, or what it contains"),
+    # The abstract class is only registered for the real ones; these inherit from its base.
+    ((io.IOBase, io.IOBase.__base__), "pass its path, or what it contains"),
     ((socket.socket,), "open it in the task"),
     (
         (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore),
@@ -28,6 +31,10 @@ _ADVICE: tuple[tuple[tuple[type, ...], str], ...] = (
     ((threading.Event, threading.Barrier), "make it in the task's module"),
     ((threading.Thread,), "start it in the task"),
     ((threading.local,), "pass the values it has here"),
+)
+
+# Not written, because they would not come back as they were.
+_UNWRITTEN: _Advice = (
     ((logging.Logger,), "get it in the task, logging.getLogger(name)"),
     ((ModuleType,), "import it in the task's module"),
     ((FunctionType, BuiltinFunctionType, MethodType, partial), _CALLABLE),
@@ -53,23 +60,27 @@ def why_stuck(value: object) -> str | None:
     kind = type(value)
     if refusal(kind) is not None:
         return refusal(kind)
-    for classes, advice in _ADVICE[:7]:
-        if derives(kind, *classes):
-            return f"({kind.__name__}) cannot leave this process: {advice}"
-    return None
+    advice = _advice(kind, _BOUND)
+    return None if advice is None else f"({kind.__name__}) cannot leave this process: {advice}"
+
+
+def _advice(kind: type, table: _Advice) -> str | None:
+    return next((advice for classes, advice in table if derives(kind, *classes)), None)
 
 
 def _why(kind: type) -> str:
-    for classes, advice in _ADVICE:
-        if derives(kind, *classes):
-            return f"cannot leave this process: {advice}"
+    advice = _advice(kind, _BOUND + _UNWRITTEN)
+    if advice is not None:
+        return f"cannot leave this process: {advice}"
     for base in _BASES:
         if derives(kind, base):
             return (
                 f"cannot leave this process: only a plain {base.__name__} comes back as it was, "
                 f"pass {base.__name__}(…)"
             )
-    if derives(kind, Iterator):
+    if derives(kind, loaded("sqlalchemy.engine", "Row")):
+        return "cannot leave this process: pass tuple(row)"
+    if any("__next__" in vars(base) for base in kind.__mro__):
         return "cannot leave this process: pass a list of what it gives"
     return (
         "cannot leave this process: pass plain data, make its class a dataclass, or say how it "

@@ -11,7 +11,7 @@ from flask import Flask, current_app, has_app_context
 
 from ..errors import ArgumentError
 from .classes import class_name
-from .kinds import derives
+from .kinds import derives, is_named_tuple
 from .references import Reference
 from .refusal import Refused
 from .rows import RowSource, is_row_type, mapped_class
@@ -190,11 +190,6 @@ class App(Nested):
 def _current_app() -> Flask:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     return app
-
-
-def is_named_tuple(kind: type) -> bool:
-    """Whether a class is a tuple with named fields."""
-    return derives(kind, tuple) and type(getattr(kind, "_fields", None)) is tuple
 
 
 def _is_enum(kind: type) -> bool:

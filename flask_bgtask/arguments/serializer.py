@@ -15,7 +15,7 @@ from flask.json.tag import JSONTag, TaggedJSONSerializer
 
 from ..errors import ArgumentError
 from .classes import Classes
-from .kinds import derives, is_lazy, is_proxy, unwrap
+from .kinds import derives, is_lazy, is_named_tuple, is_proxy, unwrap
 from .leaving import refuse_to_leave
 from .named import (
     NAMED,
@@ -25,7 +25,6 @@ from .named import (
     NamedTuple,
     RegisteredReference,
     Row,
-    is_named_tuple,
 )
 from .references import Reference, References, source_for
 from .refusals import refusal
@@ -125,8 +124,11 @@ class Serializer(TaggedJSONSerializer):
         if is_lazy(kind):
             # The submitter's language is known here, and only here.
             return lambda value, above: text(str(value))
-        if kind.__module__ == "freezegun.api":  # a test's stand-in for a date
-            return next(self._exact[real] for real in (datetime, date) if derives(kind, real))
+        # SQLAlchemy's collections belong to a row; freezegun's classes stand for dates in tests.
+        if kind.__module__ in ("sqlalchemy.orm.collections", "freezegun.api"):
+            for real in (list, set, dict, datetime, date):
+                if derives(kind, real):
+                    return self._exact[real]
         for key, fits in self._by_rule:
             if fits(kind):
                 return partial(self.write, key)

@@ -13,7 +13,7 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-from .kinds import ATOMS, derives
+from .kinds import ATOMS, derives, is_named_tuple
 from .refusal import Refused, key_step
 from .state import build, is_dataclass_type, read
 
@@ -115,6 +115,8 @@ Shape = Callable[[Walk, Any], Any]
 
 def shape_of(kind: type) -> Shape | None:
     """The shape of a type that is not built in: a subclass of a container, or a dataclass."""
+    if is_named_tuple(kind):
+        return _named_tuple
     for base in _COLLECTIONS:
         if derives(kind, base):
             return SHAPES[base]
@@ -160,6 +162,14 @@ def _method(walk: Walk, value: Any) -> Any:
     return value if owner is value.__self__ else MethodType(value.__func__, owner)
 
 
+def _named_tuple(walk: Walk, value: Any) -> Any:
+    items = list(tuple.__iter__(value))
+    results = [walk.step(item, f".{name}") for name, item in zip(type(value)._fields, items)]
+    if all(result is item for result, item in zip(results, items)):
+        return value
+    return tuple.__new__(type(value), results)
+
+
 def _dataclass(walk: Walk, value: Any) -> Any:
     state = read(value)
     results = {name: walk.step(item, f".{name}") for name, item in state.items()}
@@ -176,8 +186,6 @@ def _alike(value: Any, base: Any, items: list[Any]) -> Any:
     # SQLAlchemy's own collections report to the row they belong to.
     if kind is base or kind.__module__.startswith("sqlalchemy."):
         return base(items)
-    if base is tuple and hasattr(kind, "_fields"):
-        return tuple.__new__(kind, items)
     if kind in (defaultdict, OrderedDict, Counter):
         like = copy.copy(value)
         like.clear()

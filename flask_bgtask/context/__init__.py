@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .carriers import OWNER, REQUEST, Carrier, builtin_carriers
+from .carriers import OWNER, REQUEST, Carrier, capture_builtin, restore_builtin
 from .current import NullJob, RunningJob, current_job, running_as, running_job
 from .request import freeze_request, request_of, thaw_request
 from .variables import copied_variables, own_decimal_context
@@ -13,12 +13,13 @@ __all__ = [
     "Carrier",
     "NullJob",
     "RunningJob",
-    "builtin_carriers",
+    "capture_builtin",
     "copied_variables",
     "current_job",
     "freeze_request",
     "own_decimal_context",
     "request_of",
+    "restore_builtin",
     "running_as",
     "running_job",
     "thaw_request",

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask
 from flask.globals import app_ctx
 
 from .request import environ_at, request_of, where_reached
@@ -22,26 +22,34 @@ class Carrier:
     restore: Callable[[Any], AbstractContextManager[Any]]
 
 
-def _app() -> Flask:
-    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]
+#: Name of the carrier whose data is the owner of the job; kept in a column of its own too.
+OWNER = "owner"
+
+#: Name of the snapshot that ``request=True`` carries.
+REQUEST = "request"
+
+_URL = "url"
+_BABEL = "babel"
 
 
-def _capture_url() -> list[str] | None:
-    return where_reached() if request_of(_app()) else None
+def capture_builtin(app: Flask) -> dict[str, Any]:
+    """URL root, the logged-in user's id, locale and time zone of a request of this app.
+
+    Not by carriers of their own: every submit pays for this, and they share the look at the
+    request. Outside one there is nothing; Flask-Babel's selectors, which mostly read it, would fail.
+    """
+    request = request_of(app)
+    if request is None:
+        return {}
+    captured: dict[str, Any] = {_URL: where_reached(request)}
+    if hasattr(app, "login_manager"):
+        captured[OWNER] = _logged_in()
+    if _BABEL in app.extensions:
+        captured[_BABEL] = _locale()
+    return captured
 
 
-@contextmanager
-def _restore_url(where: list[str]) -> Iterator[None]:
-    """Let ``url_for`` build the URLs that it would build in the request."""
-    app = _app()
-    app_ctx.url_adapter = app.create_url_adapter(app.request_class(environ_at(where)))
-    yield
-
-
-def _capture_owner() -> str | None:
-    """The logged-in user's id, where Flask-Login is in use."""
-    if not hasattr(current_app, "login_manager") or not request_of(_app()):
-        return None
+def _logged_in() -> str | None:
     from flask_login import current_user
 
     if not current_user or not current_user.is_authenticated:
@@ -49,16 +57,7 @@ def _capture_owner() -> str | None:
     return str(current_user.get_id())
 
 
-@contextmanager
-def _restore_nothing(_: Any) -> Iterator[None]:
-    yield
-
-
-def _capture_locale() -> list[str | None] | None:
-    """Flask-Babel's locale and time zone, where it is in use."""
-    # Outside a request its selectors, which mostly read the request, would fail.
-    if "babel" not in current_app.extensions or not request_of(_app()):
-        return None
+def _locale() -> list[str | None]:
     from flask_babel import get_locale, get_timezone
 
     locale, zone = get_locale(), get_timezone()
@@ -66,10 +65,18 @@ def _capture_locale() -> list[str | None] | None:
 
 
 @contextmanager
-def _restore_locale(names: list[str | None]) -> Iterator[None]:
+def restore_builtin(app: Flask, carried: dict[str, Any]) -> Iterator[None]:
+    """Surround a task, in its app context, with what :func:`capture_builtin` found."""
+    if _URL in carried:
+        # url_for builds the URLs that it would build in the request.
+        environ = environ_at(carried[_URL])
+        app_ctx.url_adapter = app.create_url_adapter(app.request_class(environ))
+    if carried.get(_BABEL) is None:
+        yield
+        return
     from flask_babel import force_locale
 
-    locale, zone = names
+    locale, zone = carried[_BABEL]
     with force_locale(locale) if locale else nullcontext():
         if zone is not None:
             _force_timezone(zone)
@@ -80,25 +87,9 @@ def _force_timezone(name: str) -> None:
     """Set Flask-Babel's time zone for the task's app context.
 
     It has ``force_locale`` but nothing like it for zones, only the place that it looks at before
-    it asks its selector, which mostly reads the request.
+    it asks its selector.
     """
     import flask_babel
     from babel.dates import get_timezone
 
     flask_babel._get_current_context().babel_tzinfo = get_timezone(name)
-
-
-#: Name of the carrier whose data is the owner of the job; kept in a column of its own too.
-OWNER = "owner"
-
-#: Name of the snapshot that ``request=True`` carries.
-REQUEST = "request"
-
-
-def builtin_carriers() -> list[Carrier]:
-    """URL root, the logged-in user's id, locale and time zone."""
-    return [
-        Carrier("url", _capture_url, _restore_url),
-        Carrier(OWNER, _capture_owner, _restore_nothing),
-        Carrier("babel", _capture_locale, _restore_locale),
-    ]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import flask.globals
-from flask import Flask, has_request_context, request, session
+from flask import Flask, Request, has_request_context, session
 from flask.globals import app_ctx
 from flask.sessions import SessionMixin
 
@@ -23,22 +23,25 @@ CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _WHERE = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME")
 
 
-def request_of(app: Flask) -> bool:
-    """Whether the current request is one of this app.
+#: The proxy of the context that has the request: from Flask 3.2 on there is but one context.
+_request_ctx: Any = vars(flask.globals).get("request_ctx", app_ctx)
+
+
+def request_of(app: Flask) -> Request | None:
+    """The current request, if it is one of this app.
 
     Another app's context may be pushed within a request; its tasks have no part in it.
     """
     if not has_request_context():
-        return False
-    # From Flask 3.2 on there is one context, which has the request in it.
-    context = vars(flask.globals).get("request_ctx", app_ctx)
-    return context.app is app
+        return None
+    context = _request_ctx._get_current_object()
+    return context.request if context.app is app else None
 
 
-def where_reached() -> list[str]:
-    """Scheme, host, server, port and script root of the current request."""
-    environ = request.environ
-    return [environ.get(key, "") for key in _WHERE]
+def where_reached(request: Request) -> list[str]:
+    """Scheme, host, server, port and script root by which a request came."""
+    get = request.environ.get
+    return [get(key, "") for key in _WHERE]
 
 
 def environ_at(where: list[str]) -> WSGIEnvironment:
@@ -61,8 +64,8 @@ def environ_at(where: list[str]) -> WSGIEnvironment:
     return environ
 
 
-def freeze_request(*, credentials: bool) -> dict[str, Any]:
-    """Method, URL, headers, client address and session of the request; not its body.
+def freeze_request(request: Request, *, credentials: bool) -> dict[str, Any]:
+    """Method, URL, headers, client address and session of the current request; not its body.
 
     :param credentials: whether cookies and authorization headers come along.
     """
@@ -75,7 +78,7 @@ def freeze_request(*, credentials: bool) -> dict[str, Any]:
         "method": request.method,
         "path": request.environ.get("PATH_INFO", "/"),
         "query": request.environ.get("QUERY_STRING", ""),
-        "where": where_reached(),
+        "where": where_reached(request),
         "headers": headers,
         "address": request.remote_addr,
         "session": dict(session) if session else {},

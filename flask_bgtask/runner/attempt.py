@@ -10,7 +10,14 @@ from typing import Any
 from flask.ctx import AppContext
 
 from .. import databases
-from ..context import REQUEST, RunningJob, own_decimal_context, running_as, thaw_request
+from ..context import (
+    REQUEST,
+    RunningJob,
+    own_decimal_context,
+    restore_builtin,
+    running_as,
+    thaw_request,
+)
 from ..coroutines import run_to_end
 from ..errors import ArgumentError
 from ..job import Record
@@ -64,13 +71,14 @@ class Attempt:
 
     def _carried(self) -> None:
         self.job.carried = self._carriers()
+        app = self.runtime.app
         with ExitStack() as stack:
+            stack.enter_context(restore_builtin(app, self.job.carried))
             for carrier in self.runtime.registry.carriers:
                 if carrier.name in self.job.carried:
                     stack.enter_context(carrier.restore(self.job.carried[carrier.name]))
             if REQUEST in self.job.carried:
-                frozen = self.job.carried[REQUEST]
-                stack.enter_context(thaw_request(self.runtime.app, frozen))
+                stack.enter_context(thaw_request(app, self.job.carried[REQUEST]))
             fn, args, kwargs = self._target()
             result = run_to_end(fn(*args, **kwargs))
             self.result_text = self._text(result)

@@ -15,7 +15,7 @@ def place() -> None:
 
     ``atexit`` comes late: by then executors refuse work, and tasks that use one (or
     ``asyncio.to_thread``) fail. ``threading``'s own list, which ``concurrent.futures`` uses, is
-    private but comes before. The last that was added is called first; theirs is added by the import above.
+    private but comes before. Of that list the last is called first: ours after their import.
     """
     if not first("exit"):
         return

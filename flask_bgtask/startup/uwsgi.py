@@ -29,19 +29,23 @@ def place() -> None:
 
 
 def _begin_uwsgi() -> None:
-    """Mules and spoolers are forked too, and serve no request."""
+    """Begin if this is a worker; mules and spoolers are forked too, and serve no request."""
     uwsgi = sys.modules["uwsgi"]
-    if uwsgi.worker_id() > 0:
+    if uwsgi.worker_id() > 0 and _has_app(uwsgi):
         _chain(uwsgi, "atexit", finish)
         begin_all()
 
 
+def _has_app(uwsgi: Any) -> bool:
+    """Whether this worker loaded an app; without one it answers requests all the same."""
+    return bool(uwsgi.workers()[uwsgi.worker_id() - 1]["apps"])
+
+
 def _await_lazy_app(uwsgi: Any) -> None:
     """With ``lazy-apps`` the worker itself loads the app, which may yet fail, and tells nobody."""
-    number = uwsgi.worker_id() - 1
     tick = threading.Event()
     for _ in range(LAZY_APPS_LOOKS):
-        if uwsgi.workers()[number]["apps"]:
+        if _has_app(uwsgi):
             _begin_uwsgi()
             return
         tick.wait(LAZY_APPS_INTERVAL)

@@ -53,9 +53,8 @@ class MemoryStore:
 
     def add(self, record: Record) -> None:
         """See :meth:`.Store.add`."""
-        row = _copy(record)
         with self._lock:
-            self._insert(row)
+            self._insert(record)
 
     def flush(self) -> None:
         """Nothing is kept back."""
@@ -220,7 +219,8 @@ class MemoryStore:
         self._seq += 1
         row.seq = self._seq
         self._rows[row.id] = row
-        self._enter(row)
+        if row.state is not JobState.RUNNING or row.unique is not None or row.serial is not None:
+            self._enter(row)
 
     def _replace(self, row: Record, columns: Mapping[str, Any]) -> Record:
         new = _copy(row)

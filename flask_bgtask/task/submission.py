@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from ..context import OWNER, REQUEST, copied_variables, freeze_request, request_of, running_job
+from ..context import (
+    OWNER,
+    REQUEST,
+    RunningJob,
+    capture_builtin,
+    copied_variables,
+    freeze_request,
+    request_of,
+    running_job,
+)
 from ..errors import ArgumentError, ConfigError, DuplicateJob, QueueFull
 from ..handle import Handle
+from ..ids import new_id
 from ..job import JobState, Record
 from ..options import CARRIED, DURABLE, VOLATILE, Options
 from ..runtime import Call, Runtime
@@ -38,7 +47,7 @@ def submit(
     if runtime.closed:
         raise RuntimeError("cannot schedule new futures after shutdown")
     now = time.time()
-    record = Record(id=os.urandom(16).hex(), app=runtime.app.name, created_at=now, run_at=now)
+    record = Record(id=new_id(), app=runtime.app.name, created_at=now, run_at=now)
     if options is not VOLATILE:
         _apply(record, options, now)
     carried = _capture(runtime, record, options)
@@ -83,25 +92,27 @@ def _apply(record: Record, options: Options, now: float) -> None:
 
 def _capture(runtime: Runtime, record: Record, options: Options) -> dict[str, Any]:
     """The data of the carriers; a task's own jobs inherit what it has."""
+    carried = capture_builtin(runtime.app)
     parent = running_job()
-    carried = {} if parent is None else dict(parent.carried)
-    carried.pop(REQUEST, None)
+    if parent is not None:
+        carried = {**parent.carried, **carried}
+        carried.pop(REQUEST, None)
     for carrier in runtime.registry.carriers:
         data = carrier.capture()
         if data is not None:
             carried[carrier.name] = data
     if options.request:
-        carried[REQUEST] = _request(runtime, options)
+        carried[REQUEST] = _request(runtime, parent, options)
     if options.owner is not CARRIED:
         carried[OWNER] = options.owner
     record.owner = carried.get(OWNER)
     return carried
 
 
-def _request(runtime: Runtime, options: Options) -> dict[str, Any]:
-    if request_of(runtime.app):
-        return freeze_request(credentials=not options.durable)
-    parent = running_job()
+def _request(runtime: Runtime, parent: RunningJob | None, options: Options) -> dict[str, Any]:
+    request = request_of(runtime.app)
+    if request is not None:
+        return freeze_request(request, credentials=not options.durable)
     if parent is not None and REQUEST in parent.carried:
         return dict(parent.carried[REQUEST])
     raise ArgumentError("request=True", "needs a request of this app, and there is none here")
@@ -132,13 +143,12 @@ def _encode(
 def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
     """Add the row, as running here if a thread is free; then the engine has it."""
     engine, store = runtime.engine, runtime.store
-    record.home = store.process
     reserved = record.state is JobState.QUEUED and engine.reserve(record)
-    if reserved:
-        record.__dict__.update(runtime.claiming())
-        record.process, record.state, record.attempt = store.process, JobState.RUNNING, 1
     try:
-        if not reserved and record.state is JobState.QUEUED:
+        if reserved:
+            runtime.begin(record)
+        else:
+            record.home = store.process
             _check_room(runtime, record)
         _remember(runtime, record, call, reserved=reserved)
         store.add(record)
@@ -173,6 +183,8 @@ def _remember(runtime: Runtime, record: Record, call: Call, *, reserved: bool) -
 
 
 def _check_room(runtime: Runtime, record: Record) -> None:
+    if record.state is JobState.SCHEDULED:
+        return
     most = runtime.settings.max_queued
     full = runtime.room.taken() if record.durable else runtime.engine.waiting() >= most
     if full:

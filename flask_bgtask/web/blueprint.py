@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import PathConverter
 from werkzeug.wrappers import Response as BaseResponse
 
 from .access import Access
@@ -34,6 +36,7 @@ def create_blueprint(bg: BackgroundTasks, *, metrics: Metrics | None = None) -> 
     blueprint = Blueprint(
         "bgtask", "flask_bgtask.web", static_folder="static", static_url_path="/static"
     )
+    blueprint.record(_add_converter)
     views, changes = Views(bg, metrics), Changes(bg)
     rules: list[tuple[str, tuple[str, ...], dict[str, View]]] = [
         ("index", ("", "/"), {"GET": views.index}),
@@ -41,14 +44,14 @@ def create_blueprint(bg: BackgroundTasks, *, metrics: Metrics | None = None) -> 
         ("health", ("/health",), {"GET": views.health}),
         ("metrics", ("/metrics",), {"GET": views.metrics}),
         ("bulk", ("/bulk",), {"POST": changes.bulk}),
-        ("pause", ("/queues/<path:queue>/pause",), {"POST": changes.pause}),
-        ("resume", ("/queues/<path:queue>/resume",), {"POST": changes.resume}),
+        ("pause", ("/queues/<bgtask_path:queue>/pause",), {"POST": changes.pause}),
+        ("resume", ("/queues/<bgtask_path:queue>/resume",), {"POST": changes.resume}),
         ("job", ("/<job_id>",), {"GET": views.job}),
         ("result", ("/<job_id>/result",), {"GET": views.result}),
         ("job_events", ("/<job_id>/events",), {"GET": views.job_events}),
         ("cancel", ("/<job_id>/cancel",), {"POST": changes.cancel}),
         ("retry", ("/<job_id>/retry",), {"POST": changes.retry}),
-        ("nothing", ("/<path:rest>",), {}),
+        ("nothing", ("/<bgtask_path:rest>",), {}),
     ]
     for endpoint, paths, methods in rules:
         view = _dispatch(methods)
@@ -57,8 +60,18 @@ def create_blueprint(bg: BackgroundTasks, *, metrics: Metrics | None = None) -> 
                 path, endpoint, view, methods=METHODS, provide_automatic_options=False
             )
     register_problems(blueprint)
-    blueprint.after_request(add_headers)  # type: ignore[type-var]
+    blueprint.after_request(add_headers)
     return blueprint
+
+
+class AnyPath(PathConverter):
+    """A path in which line breaks may be as well, so that no path below the prefix is left out."""
+
+    regex = "[^/](?s:.*?)"
+
+
+def _add_converter(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["bgtask_path"] = AnyPath
 
 
 def _dispatch(methods: dict[str, View]) -> View:

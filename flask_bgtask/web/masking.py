@@ -45,8 +45,7 @@ def masked(value: Any, mask: Sequence[str]) -> Any:
     """The same data with dots for what stands under a secret name, at any depth."""
     if isinstance(value, dict):
         return {
-            key: DOTS if is_secret(key, mask) else masked(each, mask)
-            for key, each in value.items()
+            key: DOTS if is_secret(key, mask) else masked(each, mask) for key, each in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [masked(each, mask) for each in value]

@@ -68,9 +68,7 @@ def _of_http(error: HTTPException) -> BaseResponse:
     code = error.code or 500
     if error.response is not None or code < 400:
         return error.get_response()
-    headers = {
-        name: value for name, value in error.get_headers() if name.lower() != "content-type"
-    }
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
     return problem_response(Problem(code, error.description or error.name, headers))
 
 

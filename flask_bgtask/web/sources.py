@@ -27,6 +27,10 @@ WATCHED = 50
 #: Seconds between two looks at all watched jobs while nothing says that something changed.
 LOOK_ANYWAY = 2.0
 
+#: Seconds before the last look that a client hears of again when it comes back: a row may be seen
+#: a little later than the times in it.
+OVERLAP = 1.0
+
 Rights = Collection[str] | None
 "What a client may do with a job that it sees; ``None`` if it does not see it."
 
@@ -80,15 +84,13 @@ class ListSource:
 
     finished = False
 
-    def __init__(
-        self, runtime: Runtime, rights: Callable[[Job], Rights], seen: str | None
-    ) -> None:
+    def __init__(self, runtime: Runtime, rights: Callable[[Job], Rights], seen: str | None) -> None:
         self._runtime = runtime
         self._ask = rights
         self._root = (runtime.status_url("") or "").rstrip("/")
         self._environ = request.environ
         known = seen is not None and seen.isascii() and seen.isdigit() and len(seen) < 16
-        self._since = int(seen or 0) / 1000 if known else 0.0
+        self._since = int(seen or 0) / 1000 - OVERLAP if known else 0.0
         self._rights: dict[str, Rights] = {}
         self._told: dict[str, object] = {}
         self._pending: set[str] = set()

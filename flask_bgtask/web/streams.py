@@ -177,7 +177,7 @@ class Stream:
         self._closed = True
         self._woken.set()
         for signal in _SIGNALS:
-            signal.disconnect(self._wake, self._app)
+            signal.disconnect(self._wake)  # naming the sender would leave the receiver behind
         places.give_back(self._place)
 
     def _messages(self) -> Iterator[str]:

@@ -290,3 +290,36 @@ def test_accounts_and_mail_outlive_a_restart(tmp_path: Path) -> None:
         assert "is confirmed" in browser.get(urllib.parse.urlsplit(link).path)
         _, page = browser.post("/login", email="gus@example.com", password="a password")
         assert "Log out gus" in page
+
+
+def test_a_mailing_survives_the_death_of_every_process(tmp_path: Path) -> None:
+    """SIGKILL for all processes in the middle of a mailing: after the next start it goes on.
+
+    Every reader gets the mail. Those whose mail was under way may get it twice, no more.
+    """
+    with Demo(tmp_path) as demo:
+        browser = Browser(demo.url)
+        where, _ = browser.post("/mailings", subject="News", readers=80)
+        before = eventually(lambda: reached(browser.get(where))[0])
+        os.killpg(demo.process.pid, signal.SIGKILL)
+    assert before < 80
+    with Demo(tmp_path) as demo:
+        browser = Browser(demo.url)
+        path = urllib.parse.urlsplit(where).path
+        eventually(lambda: reached(browser.get(path))[0] == 80)
+        assert reached(browser.get(path))[1] <= 80 + 8
+        eventually(lambda: states(browser) == {"succeeded"})
+
+
+def states(browser: Browser) -> set[str]:
+    """The states that jobs are in."""
+    counts = browser.json("/bgtasks")["counts"]
+    return {state for state, number in counts.items() if number}
+
+
+def reached(page: str) -> tuple[int, int]:
+    """How many readers have the mail, and how many copies came."""
+    readers = re.search(r"<b>(\d+)</b> of", page)
+    more = re.search(r"(\d+) got a second copy", page)
+    assert readers
+    return int(readers[1]), int(readers[1]) + (int(more[1]) if more else 0)

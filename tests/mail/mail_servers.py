@@ -132,9 +132,10 @@ class Scripted:
                     recipients.append(_between(line))
                 elif verb == "data" and reply.startswith("3"):
                     body = _read_body(lines)
-                    reply = self._act(connection, self._next("body", "250 queued as 1"))
-                    if reply.startswith("2"):
+                    action = self._next("body", "250 queued as 1")
+                    if isinstance(action, str) and action.startswith("2"):
                         self.mails.append(Mail(sender, recipients, body))
+                    self._act(connection, action)
                 elif verb == "quit":
                     return
 

@@ -6,6 +6,7 @@ that it forked. ``Journal`` is the file in which the processes of a test write w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -32,7 +33,9 @@ def wait_until(predicate: Callable[[], object], timeout: float = PATIENCE, what:
     deadline = time.monotonic() + timeout
     tick = threading.Event()
     while not predicate():
-        assert time.monotonic() < deadline, f"did not happen within {timeout} s: {what or predicate}"
+        assert time.monotonic() < deadline, (
+            f"did not happen within {timeout} s: {what or predicate}"
+        )
         tick.wait(0.02)
 
 
@@ -134,10 +137,8 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End all that is left of the session."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._popen.wait(PATIENCE)
 
     def output(self) -> str:

@@ -76,25 +76,27 @@ def test_a_failing_import_under_uwsgi_starts_nothing(
     """uWSGI answers every request with an error then, which is not serving."""
     fail_late(application)
     server = serve(lambda port: uwsgi(port, "--master", *["--lazy-apps"] * lazy))
-    wait_until(lambda: "no python application found" in server.output())
+    wait_until(lambda: "unable to load app" in server.output())
     assert server.get() == "Internal Server Error"
     assert journal.pids("imported") != []
     assert journal.pids("started") == []
 
 
-def test_the_development_server_waits_for_an_app_that_imports(
+def test_the_reloader_waits_for_an_app_that_imports(
     serve: Serve, journal: Journal, application: Path
 ) -> None:
-    """With the reloader ``flask run`` serves the error page; the app starts once it is mended."""
+    """A change that breaks the app shows an error page; the app starts once it is mended."""
     good = application.read_text()
-    fail_late(application)
     server = serve(lambda port: flask_run(port, "--debug"))
+    [first] = journal.wait("started", 1)
+    server.wait_up()
+    fail_late(application)
+    wait_until(lambda: "a late failure" in server.output())
     server.wait_up()
     assert "a late failure" in server.get()
-    assert journal.pids("started") == []
+    assert journal.pids("started") == [first]
     application.write_text(good)
-    [started] = journal.wait("started", 1)
-    assert started != server.pid
+    assert journal.wait("started", 2)[1] not in (first, server.pid)
 
 
 def test_a_server_that_stands_in_for_another_service_starts_nothing(
@@ -106,7 +108,8 @@ def test_a_server_that_stands_in_for_another_service_starts_nothing(
         "from werkzeug import Request, Response\n"
         "from werkzeug.serving import make_server\n"
         "from application import app, note\n"
-        "server = make_server('127.0.0.1', 0, Request.application(lambda request: Response('hi')))\n"
+        "service = Request.application(lambda request: Response('hi'))\n"
+        "server = make_server('127.0.0.1', 0, service)\n"
         "thread = threading.Thread(target=server.serve_forever)\n"
         "thread.start()\n"
         "urllib.request.urlopen(f'http://127.0.0.1:{server.port}/').close()\n"

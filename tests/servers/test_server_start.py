@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +40,7 @@ def test_a_gunicorn_worker_that_died_is_followed_by_one_that_starts(
     options = ["--workers", "1"] + ["--preload"] * preload
     server = serve(lambda port: gunicorn(port, *options))
     [first] = journal.wait("started", 1)
-    kill(first)
+    os.kill(first, signal.SIGKILL)
     assert set(journal.wait("started", 2)[1:]) == server.children() - {first}
 
 
@@ -51,7 +54,7 @@ def test_the_development_server_starts_with_no_request(serve: Serve, journal: Jo
 
 
 def test_the_reloaders_parent_does_not_start(serve: Serve, journal: Journal) -> None:
-    """``flask run --debug``: the app is behind the debugger, in the child; the parent only waits."""
+    """``flask run --debug``: a child has the app, behind the debugger; the parent only waits."""
     server = serve(lambda port: flask_run(port, "--debug"))
     [child] = journal.wait("started", 1)
     assert child != server.pid
@@ -166,9 +169,7 @@ def test_the_apps_own_uwsgi_hook_is_called_too(
         "attribute": "import uwsgi\nuwsgi.post_fork_hook = lambda: note('own')\n",
     }
     text = application.read_text()
-    application.write_text(
-        text.replace("startup.watch(", setting[own_hook] + "startup.watch(")
-    )
+    application.write_text(text.replace("startup.watch(", setting[own_hook] + "startup.watch("))
     serve(lambda port: uwsgi(port, "--master", "--mule"))
     [started] = journal.wait("started", 1)
     wait_until(lambda: started in journal.pids("own"))
@@ -184,9 +185,7 @@ def test_a_uwsgi_mule_does_not_start(serve: Serve, journal: Journal) -> None:
     assert journal.pids("started") == [started]
 
 
-def test_gevent_starts_after_it_patched(
-    serve: Serve, journal: Journal, application: Path
-) -> None:
+def test_gevent_starts_after_it_patched(serve: Serve, journal: Journal, application: Path) -> None:
     """Also with ``--preload`` the threads that workers start are greenlets, like the server's."""
     text = application.read_text()
     application.write_text(
@@ -215,15 +214,4 @@ def test_a_preload_master_that_gevent_patched_has_workers_that_start(
 
 
 def python(*arguments: str) -> list[str]:
-    import sys
-
     return [sys.executable, *arguments]
-
-
-def kill(pid: int) -> None:
-    import os
-    import signal
-
-    os.kill(pid, signal.SIGKILL)
-
-

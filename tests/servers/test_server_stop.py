@@ -70,14 +70,25 @@ def test_a_worker_that_served_enough_stops(serve: Serve, journal: Journal) -> No
 def test_uwsgi_stops_its_workers(
     serve: Serve, journal: Journal, options: list[str], number: signal.Signals
 ) -> None:
-    """A worker that is told to end stops what it started."""
+    """An idle worker that is told to end stops what it started (uWSGI calls no busy one back)."""
     server = serve(lambda port: uwsgi(port, *options))
     [started] = journal.wait("started", 1)
-    server.wait_up()
-    server.get()
+    assert int(server.get()) == started
+    wait_until(lambda: "GET / =>" in server.output(), what="the end of the request")
     server.signal(number)
     server.wait()
     assert journal.pids("stopped").count(started) == 1
+
+
+@pytest.mark.usefixtures("needs_uwsgi")
+def test_a_uwsgi_worker_that_served_enough_stops(serve: Serve, journal: Journal) -> None:
+    """``--max-requests``: the worker ends by itself, and its follower starts."""
+    options = ["--master", "--max-requests", "1", "--min-worker-lifetime", "0"]
+    server = serve(lambda port: uwsgi(port, *options))
+    [first] = journal.wait("started", 1)
+    assert int(server.get()) == first
+    assert journal.wait("stopped", 1) == [first]
+    assert journal.wait("started", 2)[1] != first
 
 
 @pytest.mark.parametrize("command", [flask_run, waitress], ids=["flask run", "waitress"])

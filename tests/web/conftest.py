@@ -87,6 +87,7 @@ def make_site() -> Iterator[Make]:
     def make(name: str = "shop", **config: Any) -> Site:
         app = Flask(name)
         app.config.update(SECRET_KEY="not a secret", BGTASK_STORE="memory", BGTASK_WORKERS=2)
+        app.config.update(BGTASK_QUEUES={"mail": 1})  # gives the list a button, and so a token
         app.config.update(config)
         bg = BackgroundTasks(app)
         sites.append(Site(app, bg))
@@ -95,7 +96,7 @@ def make_site() -> Iterator[Make]:
     yield make
     for site in sites:
         site.release.set()
-        site.bg.shutdown()
+        site.bg.shutdown(cancel_futures=True)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import abort, redirect, request
 from flask.testing import FlaskClient
+from flask_login import LoginManager, UserMixin
 
 ACTIONS = [
     ("list", "GET", "/bgtasks"),
@@ -235,20 +236,19 @@ def test_links_are_those_that_are_allowed(closed) -> None:
     assert "retry" in closed.client().get(f"/bgtasks/{job_id}").get_json()["links"]
 
 
-class Users:
+class User(UserMixin):
+    def __init__(self, number: int) -> None:
+        self.id = number
+
+
+def with_users(site) -> None:
     """Flask-Login with users that are named in a header."""
 
-    def __init__(self, site) -> None:
-        from flask_login import LoginManager, UserMixin
+    def load(request) -> User | None:
+        number = request.headers.get("X-User")
+        return None if number is None else User(int(number))
 
-        class User(UserMixin):
-            def __init__(self, number: int) -> None:
-                self.id = number
-
-        manager = LoginManager(site.app)
-        manager.request_loader(
-            lambda request: User(int(request.headers["X-User"])) if "X-User" in request.headers else None
-        )
+    LoginManager(site.app).request_loader(load)
 
 
 def as_user(number: int | None) -> dict[str, str]:
@@ -259,7 +259,7 @@ def as_user(number: int | None) -> dict[str, str]:
 def test_an_owned_job_answers_to_its_owner_alone(make_site, config) -> None:
     """For anybody else it is exactly what an unknown id is."""
     site = make_site(**config)
-    Users(site)
+    with_users(site)
     job_id, unknown = site.later(owner="7"), "0" * 32
     client = site.client()
     assert client.get(f"/bgtasks/{job_id}", headers=as_user(7)).status_code == 200
@@ -285,7 +285,7 @@ def test_an_owned_job_answers_to_its_owner_alone(make_site, config) -> None:
 def test_the_owner_is_carried_from_the_request(make_site) -> None:
     """Who submitted a job in a request sees it."""
     site = make_site()
-    Users(site)
+    with_users(site)
 
     @site.app.post("/report")
     def report() -> dict[str, str]:
@@ -310,7 +310,7 @@ def test_without_flask_login_nobody_is_the_owner(closed) -> None:
 def test_owned_jobs_do_not_leak_in_lists(make_site) -> None:
     """With Flask-Login, in testing: not in the list, by a filter, or in bulk."""
     site = make_site(TESTING=True)
-    Users(site)
+    with_users(site)
     job_id = site.later(owner="7", label="secret plan")
     client = site.client()
     for query in ("", "?owner=7", "?q=secret", f"?q={job_id}", "?state=scheduled"):

@@ -13,8 +13,7 @@ from flask_bgtask.errors import StoreError
 
 def test_health_tells_what_waits(site, client: FlaskClient) -> None:
     """Store, engine, workers, the age of the oldest queued job, paused queues."""
-    with site.app.app_context():
-        site.bg.pause("slow")
+    client.post("/bgtasks/queues/slow/pause")
     site.submit(str, queue="slow")
     body = client.get("/bgtasks/health").get_json()
     assert (body["health"], body["store"], body["engine"]) == ("up", "up", "threads")

@@ -121,6 +121,8 @@ def test_no_result_yet_and_never(site, client: FlaskClient) -> None:
         "/bgtasks/" + "A" * 32,
         "/bgtasks/" + "٣" * 32,
         "/bgtasks/%00",
+        "/bgtasks/a%0ab",
+        "/bgtasks/no/such%0d%0athing",
         "/bgtasks/../../etc/passwd",
         "/bgtasks/<script>",
         "/bgtasks/static/nothing.css",
@@ -231,7 +233,7 @@ def test_apps_of_one_bg_see_their_own_jobs_alone() -> None:
         client = app.test_client()
         assert client.get(f"/bgtasks/{mine}").status_code == 200
         assert client.get(f"/bgtasks/{other}").status_code == 404
-    bg.shutdown()
+    bg.shutdown(cancel_futures=True)
 
 
 def test_a_store_out_of_reach_is_a_503(site, client: FlaskClient, monkeypatch) -> None:

@@ -67,8 +67,10 @@ class ThreadsEngine:
         self._limits = limits
         self._knows = knows
         self._queues = queues
-        # Guards all that follows; notified when a place or a thread is given up.
-        self._lock = threading.Condition()
+        # Guards all that follows. The condition on it is notified when a place or a thread is
+        # given up, or a waiting job is withdrawn.
+        self._lock = threading.Lock()
+        self._less = threading.Condition(self._lock)
         self._inbox: Inbox = SimpleQueue()
         self._threads: set[threading.Thread] = set()
         self._idle = 0  # threads at the inbox to which nothing was sent yet
@@ -106,10 +108,13 @@ class ThreadsEngine:
         with self._lock:
             if self._closed:
                 raise RuntimeError(_SHUT)
-            # Who waits already comes first, if this one is not more urgent by its priority.
-            others = self._unseen or len(self._backlog)
-            free = self._taken < self._workers + self._lent and not others
-            if not free or record.serial is not None or not self._allows(record.queue):
+            if (
+                self._taken >= self._workers + self._lent
+                or self._unseen  # who waits already comes first
+                or self._backlog
+                or record.serial is not None
+                or not self._allows(record.queue)
+            ):
                 return False
             self._taken += 1
             self._busy[record.queue] += 1
@@ -120,7 +125,7 @@ class ThreadsEngine:
         with self._lock:
             self._busy[record.queue] -= 1
             self._taken -= 1
-            self._lock.notify_all()
+            self._less.notify_all()
             self._fill()
 
     def deliver(self, record: Record) -> None:
@@ -147,7 +152,7 @@ class ThreadsEngine:
         """See :meth:`.Engine.withdraw`."""
         with self._lock:
             self._backlog.remove(job_id)
-            self._lock.notify_all()
+            self._less.notify_all()
 
     def waiting(self) -> int:
         """See :meth:`.Engine.waiting`."""
@@ -190,7 +195,7 @@ class ThreadsEngine:
             return self._threads <= {me} and not (self._claims and self._pending())
 
         with self._lock:
-            return self._lock.wait_for(done, timeout)
+            return self._less.wait_for(done, timeout)
 
     # Workers, each with a place.
 
@@ -210,7 +215,7 @@ class ThreadsEngine:
         """The calling thread ends."""
         with self._lock:
             self._threads.discard(threading.current_thread())
-            self._lock.notify_all()
+            self._less.notify_all()
 
     def _execute(self, record: Record) -> None:
         place.lend = Lender(self, record.queue).lend
@@ -260,7 +265,7 @@ class ThreadsEngine:
         else:
             self._threads.discard(threading.current_thread())
         self._end_if_done()
-        self._lock.notify_all()
+        self._less.notify_all()
         return stay
 
     def _claim(self, best: Record | None) -> Record | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ...errors import StoreError
@@ -68,13 +69,24 @@ class Buffer:
             self._keep(changed)
             return True, changed
 
-    def take(self, most: int) -> list[Record]:
-        """Rows to write now, in the order of their submission; the caller has the writing lock."""
+    def take(self, sizes: Sequence[int]) -> list[Record]:
+        """Rows for one statement; the caller has the writing lock.
+
+        They are the oldest that are finished, or the oldest that are not.
+
+        :param sizes: how many rows a statement may have, in falling order; 1 is the last.
+        """
         with self._lock:
-            for job_id in list(self._kept)[:most]:
-                self._leaving[job_id] = self._kept.pop(job_id)
-                self._waiting.discard(job_id)
-            return list(self._leaving.values())
+            oldest = list(islice(self._kept.values(), sizes[0]))
+            if not oldest:
+                return []
+            finished = oldest[0].state.finished
+            alike = [row for row in oldest if row.state.finished is finished]
+            rows = alike[: next(size for size in sizes if size <= len(alike))]
+            for row in rows:
+                self._leaving[row.id] = self._kept.pop(row.id)
+                self._waiting.discard(row.id)
+            return rows
 
     def written(self) -> None:
         """The rows that were taken are in the file."""

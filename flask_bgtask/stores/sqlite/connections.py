@@ -32,6 +32,18 @@ CHECK_SECONDS = 0.01
 Row = tuple[Any, ...]
 
 
+_BAD_VALUE = (
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    OverflowError,
+)
+
+
+class BadValue(StoreError):
+    """A value cannot be written, now or later."""
+
+
 class Connections:
     """Runs statements on the file at ``path``, each of them its own transaction.
 
@@ -69,6 +81,7 @@ class Connections:
         """Run a statement that writes; how many rows it changed.
 
         :raises sqlite3.IntegrityError: a constraint forbids it (its meaning is the caller's).
+        :raises BadValue: SQLite has no type for a value, or it is too large.
         :raises StoreError: on any other failure; nothing was written then.
         """
         if not self.lock.acquire(timeout=BUSY_SECONDS):
@@ -84,7 +97,9 @@ class Connections:
             return changed
         except sqlite3.IntegrityError:
             raise
-        except (sqlite3.Error, OSError, OverflowError) as error:
+        except _BAD_VALUE as error:
+            raise BadValue(f"the store {self._path} cannot keep a value: {error}") from error
+        except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
         finally:
             self.lock.release()

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from ...errors import DuplicateJob, StoreError
 from ...job import Record
-from .connections import Connections
+from .buffer import Buffer
+from .connections import BadValue, Connections
 from .rows import ALL_NAMES, INSERT_NEW, WIDTH, encode, encode_new, is_new
 
 #: Rows for one statement, so for one transaction; the sizes are few because each is prepared.
@@ -31,25 +32,38 @@ def insert(db: Connections, record: Record) -> None:
             refuse(db, error, record.app, record.id, record.unique)
 
 
-def insert_all(db: Connections, records: Sequence[Record]) -> None:
-    """Write rows in their order, many to a statement.
+def write_kept(db: Connections, buffer: Buffer) -> None:
+    """Write what the buffer keeps, many rows to a statement.
 
-    One that no table can take does not keep the others from it.
-
-    :raises StoreError: some could not be written: all of them, unless the error is about one.
+    :raises RowRefused: all is written but rows that no table takes; those are dropped.
+    :raises StoreError: for a reason that may pass; what is not written is kept.
     """
-    errors = []
-    for group in _groups(records):
-        try:
-            _insert_together(db, group)
-        except sqlite3.IntegrityError:
-            errors += [error for record in group if (error := _alone(db, record)) is not None]
-    if errors:
-        raise RefusedRows("; ".join(str(error) for error in errors)) from errors[0]
+    refused: Exception | None = None
+    alone = 0
+    while len(buffer):
+        with db.locked():
+            rows = buffer.take((1,) if alone else SIZES)
+            if not rows:
+                break
+            alone = max(0, alone - 1)
+            try:
+                _insert_together(db, rows)
+            except (sqlite3.IntegrityError, BadValue) as error:
+                if len(rows) > 1:  # one of them is bad: write each by itself
+                    buffer.take_back()
+                    alone = len(rows)
+                    continue
+                refused = error
+            except BaseException:
+                buffer.take_back()
+                raise
+            buffer.written()
+    if refused is not None:
+        raise RowRefused(f"the row of a job cannot be written: {refused}") from refused
 
 
-class RefusedRows(StoreError):
-    """The others were written, these never will be."""
+class RowRefused(StoreError):
+    """No table takes the row: it will never be written, but others may."""
 
 
 def refuse(
@@ -66,33 +80,12 @@ def refuse(
         if holder and holder[0][0] != job_id:
             raise DuplicateJob(unique, holder[0][0]) from error
     if "job.unique" not in str(error):
-        raise StoreError(f"the row of job {job_id!r} cannot be written: {error}") from error
-
-
-def _groups(records: Sequence[Record]) -> list[Sequence[Record]]:
-    """Rows of one kind (finished or not), as many together as one statement takes."""
-    groups: list[Sequence[Record]] = []
-    for finished in (True, False):
-        rows = [record for record in records if record.state.finished is finished]
-        start = 0
-        for size in SIZES:
-            while len(rows) - start >= size:
-                groups.append(rows[start : start + size])
-                start += size
-    return groups
+        raise RowRefused(f"the row of job {job_id!r} cannot be written: {error}") from error
 
 
 def _insert_together(db: Connections, records: Sequence[Record]) -> None:
     statement = _insert_statement(records[0].state.finished, len(records))
     db.write(statement, [value for record in records for value in encode(record)])
-
-
-def _alone(db: Connections, record: Record) -> StoreError | None:
-    try:
-        insert(db, record)
-    except (StoreError, DuplicateJob) as error:
-        return StoreError(str(error))
-    return None
 
 
 @lru_cache

@@ -19,7 +19,7 @@ from . import claiming, forking, reading, statements
 from .buffer import MOST, Buffer
 from .changing import change_in_file
 from .connections import Connections
-from .inserting import SIZES, RefusedRows, insert, insert_all, refuse
+from .inserting import insert, refuse, write_kept
 from .liveness import Liveness
 from .orphans import find_orphans, has_rows
 from .rows import WIDTH, decode, encode, names_of, plain
@@ -83,7 +83,7 @@ class SQLiteStore:
             return
         if len(self._buffer) >= MOST:
             self.flush()
-        first = self._buffer.put(record.copy())
+        first = self._buffer.put(record)
         if first and self.on_pending is not None:
             self.on_pending()
 
@@ -92,20 +92,7 @@ class SQLiteStore:
 
         :raises StoreError: rows could not be written; they are kept for the next time.
         """
-        db = self._here()
-        refused: RefusedRows | None = None
-        while len(self._buffer):
-            with db.locked():
-                try:
-                    insert_all(db, self._buffer.take(SIZES[0]))
-                except RefusedRows as error:
-                    refused = error
-                except BaseException:
-                    self._buffer.take_back()
-                    raise
-                self._buffer.written()
-        if refused is not None:
-            raise refused
+        write_kept(self._here(), self._buffer)
 
     def get(self, job_id: str) -> Record | None:
         """See :meth:`.Store.get`."""
