@@ -14,6 +14,7 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+toc_object_entries = False
 python_use_unqualified_type_names = True
 
 html_theme = "flask"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
 from flask import Blueprint, Flask, Response, current_app, has_app_context
 
-from . import mail, parts, startup, task, web
+from . import mail, parts, scheduler, startup, task, web
 from .arguments import Codec
 from .config import read_settings
 from .context import Carrier
@@ -100,7 +101,7 @@ class BackgroundTasks(Executor):
         """
         if app is None:
             try:
-                app = current_app._get_current_object()
+                app = current_app._get_current_object()  # type: ignore[attr-defined]
             except RuntimeError:
                 raise RuntimeError(_NO_CONTEXT) from None
         runtime = app.extensions.get("bgtask")
@@ -113,7 +114,7 @@ class BackgroundTasks(Executor):
 
     # Submitting.
 
-    @overload  # type: ignore[override]
+    @overload
     def submit(
         self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Handle[T]: ...
@@ -189,6 +190,58 @@ class BackgroundTasks(Executor):
             return register(self, self._registry, function, name, chosen)
 
         return decorate if fn is None else decorate(fn)
+
+    def periodic(
+        self,
+        *,
+        cron: str | None = None,
+        every: float | timedelta | None = None,
+        trigger: Any = None,
+        tz: str | tzinfo = "UTC",
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        catch_up: str = "latest",
+        jitter: float | timedelta = 0,
+        id: str | None = None,
+        **options: Any,
+    ) -> Callable[[Task[P, T]], Task[P, T]]:
+        """Decorator over a task: runs it on a schedule, once a tick across all processes.
+
+        :param cron: five fields as in crontab(5), read in ``tz``.
+        :param every: seconds, or a timedelta; ticks are at whole multiples since the epoch.
+        :param trigger: a trigger of APScheduler 3.
+        :param args: and ``kwargs``: what the task is called with.
+        :param catch_up: which of the ticks that were missed while no process ran get a job after
+            all: ``"latest"``, ``"all"`` or ``"skip"``.
+        :param jitter: seconds by which a job starts later than its tick at most, at random.
+        :param id: the schedule's name in the store; by default the task's.
+        :param options: of its jobs; see :class:`.Options`.
+        :raises ValueError: the rule means nothing.
+        :raises ConfigError: croniter is not installed.
+        :raises ArgumentError: what the task is called with cannot be stored.
+        """
+        rule = scheduler.read_rule(cron, every, trigger, tz)
+
+        def decorate(target: Task[P, T]) -> Task[P, T]:
+            if not isinstance(target, Task):
+                raise TypeError(
+                    f"{target!r} is no task: put @bg.task below @bg.periodic(...), or wrap a bound "
+                    "method as in bg.task(worker.run, name=...)"
+                )
+            scheduler.plan(
+                self._registry,
+                target,
+                rule,
+                args=args,
+                kwargs=kwargs,
+                options=options,
+                catch_up=catch_up,
+                jitter=jitter,
+                id=id,
+            )
+            return target
+
+        return decorate
 
     @property
     def tasks(self) -> dict[str, Task[..., Any]]:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from .config import store_setting
 from .engine import Engine
+from .engines.inline import InlineEngine
 from .engines.threads import ThreadsEngine
 from .errors import ConfigError
 from .recovery import Recovery, Watcher
 from .runner import Runner
 from .runtime import Runtime
+from .scheduler import Ticker
 from .store import Store
 from .stores.memory import MemoryStore
 
@@ -27,11 +29,12 @@ class Parts:
     runner: Runner
     watcher: Watcher
     recovery: Recovery
+    ticker: Ticker
 
 
 def make_parts(runtime: Runtime) -> Parts:
     """The parts, which open nothing and start nothing by themselves."""
-    return Parts(Runner(runtime), Watcher(runtime), Recovery(runtime))
+    return Parts(Runner(runtime), Watcher(runtime), Recovery(runtime), Ticker(runtime))
 
 
 def make_store(runtime: Runtime) -> Store:
@@ -59,6 +62,8 @@ def _sqlite(runtime: Runtime, path: Path) -> Store:
 def make_engine(runtime: Runtime, queues: Collection[str] | None = None) -> Engine:
     """The engine of this process; with no workers if it only submits."""
     settings = runtime.settings
+    if settings.immediate:
+        return InlineEngine(runtime.parts.runner.run_now)
     if settings.engine != "threads":
         raise ConfigError("BGTASK_ENGINE", settings.engine, "this version has 'threads' only")
     return ThreadsEngine(

@@ -21,10 +21,19 @@ PAUSE = 0.2
 
 
 class Catcher:
-    """What aiosmtpd calls for each mail."""
+    """What aiosmtpd calls for each recipient and each mail."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take every address but one, to show what a refusal looks like."""
+        if address.lower().startswith("nobody@"):
+            return "550 5.1.1 There is no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Keep the mail, then say that it was taken."""

@@ -56,4 +56,4 @@ def _subject(mailing: Mailing) -> str:
 def _processes() -> list[str]:
     """Ids of the processes that serve, as the server notes them (see ``__main__``)."""
     folder = Path(current_app.instance_path, "processes")
-    return sorted(path.name for path in folder.glob("*")) or [str(os.getpid())]
+    return sorted((path.name for path in folder.glob("*")), key=int) or [str(os.getpid())]

@@ -10,7 +10,7 @@ from ..errors import ArgumentError
 from .functions import Named, find_function, find_method, find_module, name_of
 from .kinds import ATOMS, is_plain_function
 from .named import Loading
-from .prepared import Prepared, is_plain, private_copy
+from .prepared import Prepared, private_copy
 from .references import Reference, References
 from .refusal import Refused
 from .rows import is_row_type
@@ -102,7 +102,12 @@ class Codec:
         # The usual call, without a further one: every submit pays for this.
         if type(fn) is FunctionType and ATOMS.issuperset(map(type, args)) and not kwargs:
             return Prepared(fn, args, kwargs)
-        if is_plain_function(fn) and is_plain(args, kwargs):
+        # Nearly every submit ends here: no call more than needed.
+        if (
+            (type(fn) is FunctionType or is_plain_function(fn))
+            and ATOMS.issuperset(map(type, args))
+            and (not kwargs or ATOMS.issuperset(map(type, kwargs.values())))
+        ):
             return Prepared(fn, args, kwargs)
         walk = Preparation(self._rules, after_commit=after_commit)
         fn, args, kwargs = _walked(walk, fn, args, kwargs)
@@ -236,6 +241,10 @@ class Codec:
             return self._serializer.tag(value)
         except Refused as refused:
             raise refused.error(path) from refused.__cause__
+        except RecursionError:
+            raise ArgumentError(
+                path, "is nested too deeply for what is left of the stack"
+            ) from None
 
     def _joined(self, tree: Any, max_bytes: int, path: str = "arguments") -> str:
         text = self._serializer.joined(tree)
@@ -274,8 +283,11 @@ def _walked(
 
 
 def _arguments(call: Any) -> Arguments:
-    args, kwargs = call["args"], call["kwargs"]
-    return tuple(args), kwargs
+    if type(call) is dict:
+        args, kwargs = call.get("args"), call.get("kwargs")
+        if type(args) is list and type(kwargs) is dict and all(type(key) is str for key in kwargs):
+            return tuple(args), kwargs
+    raise ArgumentError("arguments", "in the store cannot be read: they are none of a call")
 
 
 def _nothing() -> None: ...

@@ -123,7 +123,7 @@ def _of_method(fn: Any, has_reference: Callable[[type], bool]) -> Named:
 
 
 def _owner_name(owner: Any) -> str:
-    return owner.kind if type(owner) is Reference else class_name(type(owner))
+    return class_name(owner.kind if type(owner) is Reference else type(owner))
 
 
 def _stuck(owner: Any) -> Refused:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import current_app, has_app_context
 
-from .kinds import ATOMS, is_lazy
+from .kinds import is_lazy
 from .references import Reference
 from .show import described
 from .walk import Walk, shape_of
@@ -140,10 +140,3 @@ class _Loading(Walk):
 def _loaded(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     loading = _Loading()
     return loading.called(fn), loading.visit(args), loading.visit(kwargs)
-
-
-def is_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether no argument needs to be looked at, copied or loaded."""
-    return ATOMS.issuperset(map(type, args)) and (
-        not kwargs or ATOMS.issuperset(map(type, kwargs.values()))
-    )

@@ -70,8 +70,8 @@ class Reference:
     def __init__(self, source: Source, value: Any, *, after_commit: bool = False) -> None:
         source.check(value, after_commit=after_commit)
         self.source = source
-        self.kind = class_name(type(value))
-        "``module:qualname`` of the object's own class."
+        self.kind: type = type(value)
+        "The object's own class."
         self.path = ""
         "Where it is among the arguments."
         self.when_settled: list[Callable[[], None]] = []

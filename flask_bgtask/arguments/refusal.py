@@ -43,7 +43,10 @@ def key_step(key: object) -> str:
     kind = type(key)
     if kind not in _PLAIN_KEYS:
         return f"[<{kind.__name__}>]"
-    shown = repr(key)
+    try:
+        shown = repr(key)
+    except ValueError:  # Python writes no decimal number of thousands of digits
+        shown = "<int>"
     if len(shown) > LONGEST_KEY:
         shown = shown[:LONGEST_KEY] + "…"
     return f"[{shown}]"

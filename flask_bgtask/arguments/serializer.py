@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime
 from enum import Enum
-from functools import partial
 from json import JSONDecoder, JSONEncoder
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from flask import Flask
@@ -50,7 +49,7 @@ class Serializer(TaggedJSONSerializer):
         self._exact: dict[type, Write] = {**PLAIN, Reference: self._reference}
         for tag in self.order:
             for kind in tag.types:  # type: ignore[attr-defined]
-                self._exact[kind] = tag.tag  # type: ignore[assignment]
+                self._exact[kind] = cast(Write, tag.tag)
         # No way to write may hold its type: a class made in a function has to be free to go.
         self._others: WeakKeyDictionary[type, Write] = WeakKeyDictionary()
         self._encoder = JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
@@ -131,7 +130,7 @@ class Serializer(TaggedJSONSerializer):
                     return self._exact[real]
         for key, fits in self._by_rule:
             if fits(kind):
-                return partial(self.write, key)
+                return cast(Write, self.tags[key].tag)
         return _refuse
 
     _by_rule: tuple[tuple[str, Callable[[type], bool]], ...] = (

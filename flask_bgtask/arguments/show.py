@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from .references import Reference
+
 #: Characters of a string that are shown.
 LONGEST_TEXT = 1_000
 
@@ -74,6 +76,8 @@ class _Showing:
             return self._nested(self.items, value, depth)
         if kind is dict:
             return self._nested(self.mapping, value, depth)
+        if kind is Reference:
+            return f"<{value.kind.__name__}>"
         return f"<{kind.__name__}>"
 
     def items(self, items: Iterable[Any], depth: int) -> list[Any]:

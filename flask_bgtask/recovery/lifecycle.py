@@ -35,7 +35,7 @@ def start(runtime: Runtime) -> None:
     runtime.engine.start(serve=True)
     parts = runtime.parts
     parts.watcher.serving = True
-    for duty in (parts.watcher.poll, parts.recovery.recover, parts.recovery.purge):
+    for duty in (parts.watcher.poll, parts.recovery.recover, parts.recovery.purge, parts.ticker.tick):
         runtime.keeper.poke(duty)
     runtime.keeper.poke(runtime.promote)
 

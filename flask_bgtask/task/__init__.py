@@ -5,6 +5,7 @@ from __future__ import annotations
 from .control import cancel, retry
 from .mapping import iterate
 from .registering import Decorator, register
+from .submission import draft
 from .task import Submitter, Task, TaskSubmitter, submit_callable
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Task",
     "TaskSubmitter",
     "cancel",
+    "draft",
     "iterate",
     "register",
     "retry",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..context import (
     OWNER,
@@ -26,6 +26,10 @@ from ..options import CARRIED, DURABLE, VOLATILE, Options
 from ..runtime import Call, Runtime
 from ..signals import job_submitted
 from .signature import sign
+
+
+if TYPE_CHECKING:
+    from .task import Task
 
 
 def submit(
@@ -200,3 +204,21 @@ def callable_name(fn: Callable[..., Any]) -> str:
     if type(fn) in (FunctionType, BuiltinFunctionType, type):
         return f"{fn.__module__}:{fn.__qualname__}"
     return f"{type(fn).__module__}:{type(fn).__qualname__}"
+
+
+def draft(
+    runtime: Runtime,
+    task: Task[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options,
+) -> Record:
+    """The row of a durable job that waits, for whoever adds it to the store by other means."""
+    now = time.time()
+    record = Record(id=new_id(), app=runtime.app.name, created_at=now, run_at=now)
+    _apply(record, options, now)
+    record.home = runtime.store.process
+    carried = {} if options.owner is CARRIED else {OWNER: options.owner}
+    record.owner = carried.get(OWNER)
+    _encode(runtime, record, task.name, task.fn, args, kwargs, carried)
+    return record

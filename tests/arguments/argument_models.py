@@ -23,7 +23,7 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 
 
-class User(db.Model):  # type: ignore[name-defined, misc]
+class User(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     posts: Mapped[list[Post]] = relationship(back_populates="author")
@@ -32,18 +32,18 @@ class User(db.Model):  # type: ignore[name-defined, misc]
         return f"{word} {self.name}"
 
 
-class Post(db.Model):  # type: ignore[name-defined, misc]
+class Post(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     author_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     author: Mapped[User] = relationship(back_populates="posts")
 
 
-class Place(db.Model):  # type: ignore[name-defined, misc]
+class Place(db.Model):
     row: Mapped[int] = mapped_column(primary_key=True)
     seat: Mapped[str] = mapped_column(primary_key=True)
 
 
-class Old(db.Model):  # type: ignore[name-defined, misc]
+class Old(db.Model):
     __bind_key__ = "archive"
     id: Mapped[int] = mapped_column(primary_key=True)
 

@@ -121,7 +121,7 @@ def test_proxies_are_unwrapped_at_any_depth(codec: Codec, wrap: Any, unwrap: Any
 def test_copies_keep_what_else_a_container_has(codec: Codec, target: Any) -> None:
     """A copied deque has its length, a copied defaultdict its factory, a dataclass all it holds."""
     address = Address(proxy, "1010")
-    address.note = "not a field"  # type: ignore[attr-defined]
+    address.note = "not a field"
     row = deque([proxy], maxlen=3)
     lists: Any = defaultdict(list, a=proxy)
     got = passed(codec, [row, lists, address])

@@ -62,7 +62,7 @@ def test_what_refuses_to_be_copied_is_shared(codec: Codec) -> None:
 def test_one_object_in_two_places_stays_one(codec: Codec) -> None:
     """A copy keeps what is the same, and cycles."""
     note, loop = Note("first"), [1]
-    loop.append(loop)  # type: ignore[arg-type]
+    loop.append(loop)
     _, args, kwargs = codec.prepare(keep, (note, [note], loop), {"note": note}, keep=True).attempt()
     assert args[0] is not note
     assert args[0] is args[1][0]
@@ -76,9 +76,9 @@ def test_the_app_and_its_extensions_are_shared(codec: Codec) -> None:
     extension = Note("an extension")
     app.extensions["note"] = extension
     holder = Note("holder")
-    holder.app, holder.extension = app, extension  # type: ignore[attr-defined]
+    holder.app, holder.extension = app, extension
     with app.app_context():
-        holder.proxy = current_app  # type: ignore[attr-defined]
+        holder.proxy = current_app
         _, args, _ = codec.prepare(keep, (app, holder, [current_app]), {}, keep=True).attempt()
     assert args[0] is app
     assert args[1] is not holder
@@ -91,7 +91,7 @@ def test_the_app_and_its_extensions_are_shared(codec: Codec) -> None:
 def test_the_arguments_of_a_partial_are_copied_too(codec: Codec) -> None:
     """They are arguments like the others; the object of a bound method is not."""
     rows, worker = [1], Worker("w")
-    worker.state = rows  # type: ignore[attr-defined]
+    worker.state = rows
     prepared = codec.prepare(partial(worker.run, rows, k={"r": rows}), (), {}, keep=True)
     rows.append(2)
     fn, _, _ = prepared.attempt()

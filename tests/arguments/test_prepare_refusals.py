@@ -43,7 +43,7 @@ def in_request() -> Iterator[Flask]:
 
 def test_the_request_is_refused(codec: Codec, in_request: Flask) -> None:
     """As a proxy and as the object: it ends with the response."""
-    real = request._get_current_object()  # type: ignore[attr-defined]
+    real = request._get_current_object()
     for given in (request, real, Request(EnvironBuilder().get_environ())):
         error = refused(codec, given)
         assert str(error) == (
@@ -54,15 +54,15 @@ def test_the_request_is_refused(codec: Codec, in_request: Flask) -> None:
 
 def test_the_session_and_g_are_refused(codec: Codec, in_request: Flask) -> None:
     """As proxies and as the objects, also those of an application's own class."""
-    real = session._get_current_object()  # type: ignore[attr-defined]
+    real = session._get_current_object()
     for given in (session, real):
         assert "session['cart']" in str(refused(codec, [given]))
-    real = g._get_current_object()  # type: ignore[attr-defined]
+    real = g._get_current_object()
     for given in (g, real):
         error = refused(codec, options={"g": given})
         assert error.path == "kwargs['options']['g']"
         assert "such as g.tenant" in error.why
-    in_request.app_ctx_globals_class = type("Own", (), {})  # type: ignore[assignment]
+    in_request.app_ctx_globals_class = type("Own", (), {})
     with in_request.app_context():
         assert "is g" in str(refused(codec, g))
 
@@ -103,7 +103,7 @@ def test_generators_and_coroutines_are_refused(codec: Codec) -> None:
     coroutine = _fetch()
     assert "submit(fetch, url)" in refused(codec, coroutine).why
     with pytest.raises(ArgumentError) as caught:
-        codec.prepare(coroutine, (), {})  # type: ignore[arg-type]
+        codec.prepare(coroutine, (), {})
     assert caught.value.path == "fn"
     coroutine.close()
 
@@ -158,7 +158,7 @@ def test_drivers_are_recognised(codec: Codec, module: str, name: str) -> None:
 
 def test_paths_lead_into_the_function(codec: Codec, in_request: Flask) -> None:
     """Partials at any depth, and the object of a bound method."""
-    real: Any = request._get_current_object()  # type: ignore[attr-defined]
+    real: Any = request._get_current_object()
     cases = {
         "fn.args[0]": partial(partial(keep, request)),
         "fn.keywords['form']['a'][0]": partial(keep, form={"a": [request]}),

@@ -351,7 +351,7 @@ def test_models_of_a_factory_are_found(codec: Codec, tmp_path: Any) -> None:
 
     own = SQLAlchemy(model_class=Base)
 
-    class Local(own.Model):  # type: ignore[name-defined, misc]
+    class Local(own.Model):
         id: Mapped[int] = mapped_column(primary_key=True)
 
     app = Flask(__name__, instance_path=str(tmp_path))

@@ -221,6 +221,14 @@ def test_a_wrong_registration_is_explained(
         assert why in answer.read().decode()
 
 
+def test_a_refused_address_shows_as_a_failed_job(browser: Browser) -> None:
+    """The server refuses the address for good: the job fails at once, and says why."""
+    browser.post("/register", email="nobody@example.com", username="nobody", password="x")
+    job = eventually(lambda: next(iter(browser.json("/bgtasks?state=failed")["jobs"]), None))
+    assert job["attempt"] == 1
+    assert "550" in browser.json(job["links"]["self"])["error"]["message"]
+
+
 def test_the_status_of_a_report_moves(browser: Browser) -> None:
     """The progress of a report grows, and in the end its page shows the table."""
     where, page = browser.post("/reports", days=12)

@@ -122,7 +122,7 @@ class Scripted:
             self._act(connection, self._next("greeting", "220 ready"))
             sender, recipients = "", []
             for raw in lines:
-                line = raw.decode("utf-8").rstrip("\r\n")
+                line = raw.decode("utf-8", "replace").rstrip("\r\n")
                 commands.append(line)
                 verb = line.split(" ")[0].split(":")[0].lower()
                 reply = self._act(connection, self._next(verb, self._default(verb)))
@@ -216,18 +216,29 @@ def real_server(
     :param tls: for TLS from the first byte on.
     """
     inbox = Inbox()
+    transports: list[Any] = []
+
+    def protocol() -> SMTP:
+        smtp = make(inbox)
+        begin = smtp.connection_made
+
+        def begun(transport: Any) -> None:
+            transports.append(transport)
+            begin(transport)
+
+        smtp.connection_made = begun  # type: ignore[method-assign]
+        return smtp
+
     listener = socket.create_server(("127.0.0.1", 0))
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)  # broken handshakes are meant to be
-    server = loop.run_until_complete(
-        loop.create_server(lambda: make(inbox), sock=listener, ssl=tls)
-    )
+    server = loop.run_until_complete(loop.create_server(protocol, sock=listener, ssl=tls))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
         yield inbox, listener.getsockname()[1]
     finally:
-        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(_stop(server, transports), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)
         assert not thread.is_alive()
@@ -235,8 +246,11 @@ def real_server(
         loop.close()
 
 
-async def _stop(server: asyncio.Server) -> None:
+async def _stop(server: asyncio.Server, transports: list[Any]) -> None:
+    """Close everything; aiosmtpd itself forgets connections whose encryption failed."""
     server.close()
+    for transport in transports:
+        transport.abort()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -117,9 +117,9 @@ def fight_for_a_key(pipe: Connection, path: Path) -> None:
     """Submit jobs with one key again and again; who holds it runs the job and frees it."""
     store = SQLiteStore("tests", path)
     pipe.send("ready")
-    rounds = pipe.recv()
-    won = []
-    for _ in range(rounds):
+    times = pipe.recv()
+    won: list[str] = []
+    while len(won) < times:
         row_id = f"{store.process}{len(won)}-{os.urandom(8).hex()}"
         try:
             added(store, id=row_id, unique="k")

@@ -142,7 +142,7 @@ def test_a_damaged_file(open_store: OpenStore, path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
         file.write(os.urandom(100_000))
-    with pytest.raises(StoreError, match="damaged.*move the file away") as caught:
+    with pytest.raises(StoreError, match=r"damaged.*move the file away") as caught:
         added(open_store())
     assert str(path) in str(caught.value)
 
@@ -167,7 +167,7 @@ def test_the_database_of_another_program(open_store: OpenStore, path: Path, stat
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(statement)
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="database of another program.*BGTASK_STORE"):
+    with pytest.raises(StoreError, match=r"database of another program.*BGTASK_STORE"):
         open_store().counts()
     assert path.read_bytes() == before
 
