@@ -45,7 +45,8 @@ wheel: .venv/dev ## build the wheel, and import it where nothing else is install
 	cd build/clean && bin/python -W error -c "import flask_bgtask as f; print('wheel: imported', f.__file__)"
 
 bench: .venv/bench ## measure beside a plain thread pool and other libraries
-	$(PY) -m benchmarks $(ARGS)
+	@for file in benchmarks/[a-z]*.py; do \
+	  $(PY) -m benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; done
 
 stress: .venv/dev ## the long tests: real servers, killed again and again
 	$(PY) -m pytest -m stress $(ARGS)

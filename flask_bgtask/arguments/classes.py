@@ -24,7 +24,7 @@ class Classes:
     """Names classes, and finds them again in this or another process."""
 
     def __init__(self) -> None:
-        self.trusted: set[str] = set()
+        self.trusted = {__name__.partition(".")[0]}
         "Top-level packages that may be imported because a stored row names a class in them."
 
     def name(self, kind: type) -> str:
@@ -33,12 +33,6 @@ class Classes:
         :raises Refused: it cannot be.
         """
         name = class_name(kind)
-        if kind.__module__ == "__main__":
-            raise Refused(
-                f"({kind.__name__}) cannot leave this process: its class is defined in the program "
-                "that was started (__main__), which another process does not have under that "
-                "name: move the class to a module"
-            )
         if _look(sys.modules.get(kind.__module__), kind.__qualname__) is not kind:
             raise Refused(
                 f"({kind.__name__}) cannot leave this process: its class is not found again as "

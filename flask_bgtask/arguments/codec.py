@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..errors import ArgumentError
 from .functions import Named, find_function, find_method, find_module, name_of
 from .kinds import ATOMS, is_plain_function
-from .named import Loading
+from .named import LoadFailed
 from .prepared import Prepared, private_copy
 from .references import Reference, References
 from .refusal import Refused
@@ -99,9 +99,6 @@ class Codec:
         :param after_commit: rows may be new or changed; ``settle`` follows their commit.
         :raises ArgumentError: something cannot travel, in any job.
         """
-        # The usual call, without a further one: every submit pays for this.
-        if type(fn) is FunctionType and ATOMS.issuperset(map(type, args)) and not kwargs:
-            return Prepared(fn, args, kwargs)
         # Nearly every submit ends here: no call more than needed.
         if (
             (type(fn) is FunctionType or is_plain_function(fn))
@@ -259,8 +256,8 @@ class Codec:
     def _decoded(self, text: str, path: str) -> Any:
         try:
             return self._serializer.loads(text)
-        except Loading as loading:
-            raise loading.error from loading.error.__cause__
+        except LoadFailed as failed:
+            raise failed.error from failed.error.__cause__
         except ArgumentError:
             raise
         except Exception as error:

@@ -41,7 +41,7 @@ _LAZY = (
 def loaded(module: str, name: str) -> type | None:
     """A class of an optional library; ``None`` while nobody has imported the library."""
     found = getattr(sys.modules.get(module), name, None)
-    return found if type(found) is type or issubclass(type(found), type) else None
+    return found if isinstance(found, type) else None
 
 
 def derives(kind: type, *bases: type | None) -> bool:

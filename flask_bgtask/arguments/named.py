@@ -63,8 +63,9 @@ class DataclassInstance(Nested):
         return [name, dict(zip(state, self.values(state, above, attribute_step)))]
 
     def to_python(self, data: Any) -> Any:
-        name, state = data
+        name, written = data
         kind = self.serializer.classes.find(name, "a dataclass", is_dataclass_type)
+        state = {key: item for key, item in written.items() if _travels(kind, key)}
         for field in dataclasses.fields(kind):
             if field.name not in state:
                 _add_default(name, field, state)
@@ -96,7 +97,7 @@ class NamedTuple(Nested):
         return data[1]
 
 
-class Loading(Exception):
+class LoadFailed(Exception):
     """Carries what a reference's ``load`` raised through the reading of stored text."""
 
     def __init__(self, error: Exception) -> None:
@@ -133,7 +134,7 @@ class RegisteredReference(Nested):
         try:
             return load(dumped)
         except Exception as error:
-            raise Loading(error) from error
+            raise LoadFailed(error) from error
 
     def to_plain(self, data: Any) -> Any:
         name, dumped = data
@@ -164,7 +165,7 @@ class Row(RegisteredReference):
         try:
             return source.load(identity)
         except Exception as error:
-            raise Loading(error) from error
+            raise LoadFailed(error) from error
 
 
 class App(Nested):

@@ -107,9 +107,13 @@ class _Leaves(Walk):
     def _copy(self, value: Any) -> Any:
         if is_lazy(type(value)):
             return value  # it would evaluate itself
+        known = len(self._memo)
         try:
             return copy.deepcopy(value, self._memo)
         except Exception:
+            # Parts of it may have been left half copied; the newest entries are theirs.
+            while len(self._memo) > known:
+                self._memo.popitem()
             return value
 
 

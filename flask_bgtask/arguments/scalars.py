@@ -63,9 +63,6 @@ class Scalar(JSONTag):
 
     types: ClassVar[tuple[type[Any], ...]] = ()
 
-    def check(self, value: Any) -> bool:
-        return type(value) in self.types
-
     def tag(self, value: Any, above: object = None) -> Any:
         return {self.key: self.to_json(value)}
 

@@ -30,14 +30,8 @@ class Nested(JSONTag):
     types: ClassVar[tuple[type[Any], ...]] = ()
     serializer: Serializer
 
-    def check(self, value: Any) -> bool:
-        return type(value) in self.types
-
     def tag(self, value: Any, above: Above | None = None) -> Any:
         return {self.key: self.written(value, [] if above is None else above)}
-
-    def to_json(self, value: Any) -> Any:
-        return self.written(value, [])
 
     def written(self, value: Any, above: Above) -> Any:
         """The value as JSON has it."""

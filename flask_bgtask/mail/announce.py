@@ -13,6 +13,11 @@ from .rebuild import rebuild
 from .receipt import MailReceipt
 
 
+def is_awaited() -> bool:
+    """Whether somebody listens, who may take his time."""
+    return bool(email_dispatched.receivers or mail_sent.receivers)
+
+
 def announce(app: Flask, frozen: dict[str, Any], receipt: MailReceipt, job: RunningJob) -> None:
     """Send Flask-Mail's ``email_dispatched`` and our ``mail_sent``.
 

@@ -23,7 +23,7 @@ def connect(server: Server) -> Client:
     client = _greeted(server)
     try:
         client.set_debuglevel(server.debug)
-        with at(Stage.EHLO):
+        with _at(Stage.EHLO):
             client.ehlo_or_helo_if_needed()
         if server.use_tls and not server.use_ssl:
             _encrypt(client, server)
@@ -35,19 +35,21 @@ def connect(server: Server) -> Client:
     return client
 
 
+def failure_at(stage: Stage, error: OSError) -> MailRefused | MailDeferred:
+    """What went wrong at a stage, as one of our failures; smtplib's are all ``OSError``."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return judge(stage, error.smtp_code, error.smtp_error)
+    if isinstance(error, ssl.SSLError):
+        return MailDeferred(Stage.TLS, 0, _tls_text(error))
+    return MailDeferred(stage, 0, str(error) or type(error).__name__)
+
+
 @contextmanager
-def at(stage: Stage) -> Iterator[None]:
-    """Tell what went wrong at a stage as one of our failures."""
+def _at(stage: Stage) -> Iterator[None]:
     try:
         yield
-    except smtplib.SMTPResponseException as error:
-        raise judge(stage, error.smtp_code, error.smtp_error) from error
-    except smtplib.SMTPNotSupportedError as error:
-        raise MailRefused(stage, 0, str(error)) from error
-    except ssl.SSLError as error:
-        raise MailDeferred(Stage.TLS, 0, _tls_text(error)) from error
     except OSError as error:
-        raise MailDeferred(stage, 0, str(error) or type(error).__name__) from error
+        raise failure_at(stage, error) from error
 
 
 def _tls_text(error: ssl.SSLError) -> str:
@@ -57,7 +59,7 @@ def _tls_text(error: ssl.SSLError) -> str:
 
 
 def _greeted(server: Server) -> Client:
-    with at(Stage.CONNECT):
+    with _at(Stage.CONNECT):
         try:
             if not server.use_ssl:
                 return Client(server.host, server.port, local_name(), timeout=server.timeout)
@@ -69,7 +71,7 @@ def _greeted(server: Server) -> Client:
                 context=_tls_context(server),
             )
         except (smtplib.SMTPConnectError, smtplib.SMTPServerDisconnected):
-            with at(Stage.GREETING):
+            with _at(Stage.GREETING):
                 raise
 
 
@@ -96,10 +98,10 @@ def _encrypt(client: Client, server: Server) -> None:
             0,
             "MAIL_USE_TLS is set and the server does not offer STARTTLS; nothing was sent",
         )
-    with at(Stage.STARTTLS):
+    with _at(Stage.STARTTLS):
         # What the server said in clear is forgotten (RFC 3207, 4.2), also by smtplib's buffer.
         client.starttls(context=_tls_context(server))
-    with at(Stage.EHLO):
+    with _at(Stage.EHLO):
         client.ehlo_or_helo_if_needed()
 
 

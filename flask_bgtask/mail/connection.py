@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from .connect import at, connect
+from .connect import connect, failure_at
 from .failures import MailDeferred, MailRefused, Stage, judge, readable
 from .settings import Server
 from .smtp import BLOCK, Client
@@ -95,21 +95,20 @@ class Connection:
             self._expect_good(Stage.RECIPIENT, reply)
         return reply
 
-    def send(self, body: bytes) -> Reply:
+    def send(self, body: bytes, meanwhile: Callable[[], None]) -> Reply:
         """Send the mail itself.
 
+        :param meanwhile: called before the mail goes out, while the server gets ready for it.
         :raises MailRefused: the server did not take it for any recipient.
         :raises MailDeferred: not now; ``unanswered`` says whether all of it went out.
         """
-        go = self._ask(Stage.DATA, "DATA")
+        self._say(Stage.DATA, "DATA")
+        meanwhile()
+        go = self._hear(Stage.DATA)
         if not 300 <= go.code <= 399:
             raise self._wrong(Stage.DATA, go)
         self._send_blocks(_FIRST_DOT.sub(b"..", body))
-        try:
-            with at(Stage.BODY):
-                reply = self._reply(self._client.getreply())
-        except MailDeferred as error:
-            raise MailDeferred(error.stage, 0, error.text, unanswered=True) from error
+        reply = self._hear(Stage.BODY)
         self._unfinished = False
         if not reply.good and not 400 <= reply.code <= 599:
             self.drop()
@@ -137,11 +136,23 @@ class Connection:
         return "".join(f" {option}" for option in options) if self._client.does_esmtp else ""
 
     def _ask(self, stage: Stage, command: str, arguments: str = "") -> Reply:
-        with at(stage):
-            return self._reply(self._client.docmd(command, arguments))
+        self._say(stage, command, arguments)
+        return self._hear(stage)
 
-    def _reply(self, answer: tuple[int, bytes]) -> Reply:
-        code, text = answer
+    def _say(self, stage: Stage, command: str, arguments: str = "") -> None:
+        try:
+            self._client.putcmd(command, arguments)
+        except OSError as error:
+            raise failure_at(stage, error) from error
+
+    def _hear(self, stage: Stage) -> Reply:
+        try:
+            code, text = self._client.getreply()
+        except OSError as error:
+            failure = failure_at(stage, error)
+            if stage is Stage.BODY:
+                raise MailDeferred(failure.stage, 0, failure.text, unanswered=True) from error
+            raise failure from error
         return Reply(code, readable(text))
 
     def _send_blocks(self, body: bytes) -> None:
@@ -149,9 +160,11 @@ class Connection:
         # it moves. The end of the mail is in the last one: if that was not sent, the server has
         # no complete mail.
         body += b".\r\n" if body.endswith(b"\r\n") or not body else b"\r\n.\r\n"
-        with at(Stage.DATA):
+        try:
             for start in range(0, len(body), BLOCK):
                 self._client.send(body[start : start + BLOCK])
+        except OSError as error:
+            raise failure_at(Stage.DATA, error) from error
 
     def _expect_good(self, stage: Stage, reply: Reply) -> None:
         if not reply.good:

@@ -9,7 +9,7 @@ from flask import Flask, current_app
 
 from ..context import RunningJob, running_job
 from .addresses import needs_utf8
-from .announce import announce
+from .announce import announce, is_awaited
 from .connection import Connection
 from .failures import MailDeferred, MailRefused, named
 from .ledger import Ledger
@@ -47,6 +47,8 @@ def deliver(frozen: dict[str, Any]) -> MailReceipt:
         ledger.accept(ledger.remaining, SUPPRESSED)
     elif ledger.remaining:
         _attempt(app, frozen, ledger, job)
+        if is_awaited():
+            _note(app, job)
     receipt = ledger.receipt(frozen["message_id"], job.attempt)
     if receipt.refused:
         app.logger.warning(
@@ -59,6 +61,15 @@ def deliver(frozen: dict[str, Any]) -> MailReceipt:
         )
     announce(app, frozen, receipt, job)
     return receipt
+
+
+def _note(app: Flask, job: RunningJob) -> None:
+    """Write what is known by now: the job's end, which says it too, waits for the listeners."""
+    try:
+        job.save_memo()
+    except Exception:
+        # The mail is out: this must not have it sent again.
+        app.logger.exception("what became of mail job %s could not be noted", job.id)
 
 
 def _attempt(app: Flask, frozen: dict[str, Any], ledger: Ledger, job: RunningJob) -> None:
@@ -133,11 +144,10 @@ def _send(
 ) -> None:
     if job.timed_out or job.cancel_requested:
         job.checkpoint()  # the last moment at which the job can be stopped
-    # Written before and after, so that an attempt after a crash knows what this one did.
     ledger.sending(True)
-    job.save_memo()
     try:
-        reply = connection.send(outgoing.body)
+        # Written before the mail goes out, so that an attempt after a crash knows of this one.
+        reply = connection.send(outgoing.body, job.save_memo)
     except MailDeferred as error:
         ledger.sending(error.unanswered)
         raise
@@ -145,8 +155,3 @@ def _send(
         ledger.sending(False)
         raise
     ledger.accept(welcome, reply.line)
-    try:
-        job.save_memo()
-    except Exception:
-        # The mail is out; what counts now is the end of the job, whose write is tried again.
-        current_app.logger.exception("what became of mail job %s could not be noted", job.id)

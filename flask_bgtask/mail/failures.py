@@ -96,8 +96,9 @@ def judge(stage: Stage, code: int, reply: bytes | str) -> MailRefused | MailDefe
 def readable(reply: bytes | str) -> str:
     """A server's text as one line that can be shown and logged."""
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else "�" for c in text)[:LONGEST_TEXT]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+    return text[:LONGEST_TEXT]
 
 
 def named(recipients: Mapping[str, tuple[int, str]]) -> str:

@@ -33,6 +33,7 @@ class ReplyReader:
         self._buffer = b""
         self._deadline = 0.0
         self._left = 0
+        self._reads = 0
 
     @property
     def unread(self) -> bool:
@@ -43,6 +44,12 @@ class ReplyReader:
         """Begin with a new reply, which has to be complete in ``timeout`` seconds."""
         self._deadline = time.monotonic() + timeout
         self._left = LONGEST_REPLY
+        self._reads = 0
+
+    def end(self, timeout: float) -> None:
+        """Give the socket its own timeout back."""
+        if self._reads > 1:
+            self._sock.settimeout(timeout)
 
     def readline(self, limit: int = -1) -> bytes:
         """The next line with its end; empty when the connection was closed before its end."""
@@ -63,10 +70,13 @@ class ReplyReader:
         return line
 
     def _receive(self) -> bytes:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(left)
+        # Mostly all comes at once, within the socket's own timeout; more turns share the rest.
+        if self._reads:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        self._reads += 1
         return self._sock.recv(LONGEST_REPLY_LINE)
 
     def close(self) -> None:
@@ -83,14 +93,14 @@ class Client(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         """Read one reply; it has to be complete within the timeout."""
-        sock = self.sock
-        if self.file is None and sock is not None:
-            self.file = ReplyReader(sock)
-        if self.file is not None:
-            self.file.begin(self.timeout)
+        if self.file is None and self.sock is not None:
+            self.file = ReplyReader(self.sock)
+        reader = self.file
+        if reader is not None:
+            reader.begin(self.timeout)
         reply = super().getreply()
-        if sock is not None:
-            sock.settimeout(self.timeout)
+        if reader is not None:
+            reader.end(self.timeout)
         return reply
 
     def send(self, s: Any) -> None:

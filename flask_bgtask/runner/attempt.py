@@ -52,8 +52,8 @@ class Attempt:
         own_decimal_context()
         with databases.usable_connections(), running_as(self.job):
             context = self.runtime.app.app_context()
-            context.push()
             try:
+                context.push()  # calls the receivers of a signal of Flask's, which may fail
                 self._carried()
             except BaseException as error:
                 self.error = error
@@ -63,7 +63,7 @@ class Attempt:
         """Run the teardown functions; an error of theirs changes no result."""
         try:
             context.pop(self.error)
-        except Exception:
+        except BaseException:  # SystemExit too: who waits for the job must get to know its end
             databases.give_back_sessions(context)
             self.runtime.app.logger.exception(
                 "a teardown function failed after job %s (%s)", self.record.id, self.record.task

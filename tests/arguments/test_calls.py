@@ -120,6 +120,17 @@ def test_the_attribute_that_holds_an_object_here(codec: Codec, tmp_path: Path) -
     machine.log.close()
 
 
+def test_a_generator_in_the_object_of_a_method(codec: Codec) -> None:
+    """What no job can carry is named as well."""
+    quiet = Quiet()
+    quiet.name, quiet.lines = "q", (line for line in "abc")
+    with pytest.raises(ArgumentError) as caught:
+        codec.encode_call(quiet.run, (), {})
+    assert caught.value.path == "fn.__self__.lines"
+    assert "pass a list" in caught.value.why
+    assert "bg.reference(Quiet" in caught.value.why
+
+
 def test_functions_of_main_are_refused(codec: Codec, monkeypatch: Any) -> None:
     """Another process has another ``__main__``."""
     main = sys.modules["__main__"]

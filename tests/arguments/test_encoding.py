@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID, uuid1
@@ -242,6 +244,32 @@ def test_the_format_is_readable(codec: Codec) -> None:
     """Plain values stay plain; whoever looks into the store finds the arguments."""
     text = codec.encode_arguments((7, "a"), {"when": date(2024, 1, 2), "to": (1,)})
     assert text == '{"args":[7,"a"],"kwargs":{"when":{" da":"2024-01-02"},"to":{" t":[1]}}}'
+
+
+def test_classes_of_the_started_program(codec: Codec, monkeypatch: Any) -> None:
+    """A single-file app has its classes in ``__main__``, as its tasks."""
+
+    class Shade(Enum):
+        DARK = 1
+
+    Shade.__module__, Shade.__qualname__ = "__main__", "Shade"
+    monkeypatch.setattr(sys.modules["__main__"], "Shade", Shade, raising=False)
+    assert round_trip(Shade.DARK) is Shade.DARK
+
+
+def test_new_fields_have_their_defaults(codec: Codec) -> None:
+    """A class may have got fields since the job was stored, by a newer version of the app."""
+    assert codec.decode('{" dc":["argument_models:Coin",{"value":1}]}') == Coin(1)
+    got = codec.decode('{" dc":["argument_models:Order",{"number":1,"address":null}]}')
+    assert (got.lines, got.total) == ([], 0)
+
+
+@pytest.mark.parametrize("real", [datetime(2024, 1, 2, 3), date(2024, 1, 2)])
+def test_stand_ins_of_a_test_library(codec: Codec, real: Any) -> None:
+    """freezegun's classes are written as the dates that they stand for."""
+    fake = type("Fake", (type(real),), {"__module__": "freezegun.api"})
+    stand_in = fake(*real.timetuple()[: 4 if type(real) is datetime else 3])
+    assert same(round_trip(stand_in), real)
 
 
 def test_lazy_strings_are_evaluated(codec: Codec) -> None:

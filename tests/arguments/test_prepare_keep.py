@@ -59,6 +59,20 @@ def test_what_refuses_to_be_copied_is_shared(codec: Codec) -> None:
     assert got[2] is not rows
 
 
+def test_parts_of_what_refuses_are_copied_whole(codec: Codec) -> None:
+    """A copy that failed in the middle leaves nothing half done behind."""
+    stubborn = Stubborn()
+    stubborn.rows = [1, [2], stubborn.lock, 3]
+    prepared = codec.prepare(keep, (stubborn, stubborn.rows[1], stubborn.rows), {}, keep=True)
+    for _ in range(2):
+        _, (first, inner, rows), _ = prepared.attempt()
+        assert first is stubborn
+        assert inner == [2]
+        assert rows == [1, [2], stubborn.lock, 3]
+        assert rows is not stubborn.rows
+        assert rows[1] is inner
+
+
 def test_one_object_in_two_places_stays_one(codec: Codec) -> None:
     """A copy keeps what is the same, and cycles."""
     note, loop = Note("first"), [1]

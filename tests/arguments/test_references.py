@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import threading
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from argument_models import Machine, Specialist, Worker, keep
@@ -81,6 +81,16 @@ def test_virtual_subclasses(codec: Codec) -> None:
     Port.register(Serial)
     codec.reference(Port, dump=lambda port: 1, load=lambda data: "found")
     assert codec.decode(codec.encode(Serial())) == "found"
+
+
+def test_protocols_do_no_harm(codec: Codec) -> None:
+    """A class that cannot be asked about subclasses has none."""
+
+    class Port(Protocol):
+        name: str
+
+    codec.reference(Port, dump=lambda port: 1, load=lambda data: "found")
+    assert codec.prepare(keep, (Quiet("q"),), {})
 
 
 def test_a_registration_counts_from_then_on(codec: Codec) -> None:

@@ -81,9 +81,7 @@ def test_a_reply_too_many_ends_a_kept_connection(scripted: Make, make_post: Make
     assert len(server.mails) == 2
 
 
-def test_flask_mail_says_after_how_many_mails_to_reconnect(
-    scripted: Make, make_post: Make
-) -> None:
+def test_flask_mail_says_after_how_many_mails_to_reconnect(scripted: Make, make_post: Make) -> None:
     """``MAIL_MAX_EMAILS`` holds."""
     server = scripted()
     post = make_post(server, MAIL_MAX_EMAILS=2)

@@ -17,9 +17,7 @@ from flask_bgtask.mail import freeze
 from flask_bgtask.mail.mime import ascii_headers, fit, seven_bit, unpack
 
 NASTY = st.text(
-    st.one_of(
-        st.characters(codec="utf-8"), st.sampled_from(["\r", "\n", "\0", ".", " ", "="])
-    ),
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from(["\r", "\n", "\0", ".", " ", "="])),
     max_size=200,
 ).flatmap(lambda text: st.sampled_from([text, text * 20, "x" * 1200 + text, text + "é" * 990]))
 

@@ -104,9 +104,7 @@ def test_crashes_are_no_attempts(scripted: Make, make_post: Make) -> None:
     assert post.attempt(3, of=2, crashes=1).refused == {}
 
 
-def test_deferred_for_all_in_the_last_attempt_is_a_failure(
-    scripted: Make, make_post: Make
-) -> None:
+def test_deferred_for_all_in_the_last_attempt_is_a_failure(scripted: Make, make_post: Make) -> None:
     """Nobody got it and no attempt is left."""
     post = make_post(scripted(rcpt=[LATER, LATER])).freeze("a@x.org", "b@x.org")
     with pytest.raises(MailDeferred, match="a@x.org: 450 .* b@x.org: 450"):

@@ -210,9 +210,7 @@ def test_what_a_login_is_answered(
     # The answers to challenges are lines without a verb.
     for line in (CODED, PLAIN, "dXNlcg=="):
         server.script[line.lower()] = list(script[2:])
-    post = make_post(
-        server, MAIL_USERNAME="user", MAIL_PASSWORD=PASSWORD, BGTASK_MAIL_TIMEOUT=1
-    )
+    post = make_post(server, MAIL_USERNAME="user", MAIL_PASSWORD=PASSWORD, BGTASK_MAIL_TIMEOUT=1)
     if kind is None:
         post.attempt()
         return
@@ -232,9 +230,7 @@ def test_a_server_that_knows_no_login(offer: list[str], scripted: Make, make_pos
 
 def test_a_password_that_is_not_ascii(scripted: Make, make_post: Make) -> None:
     """The standard library cannot log in with it; the error does not say what it is."""
-    post = make_post(
-        scripted(["AUTH PLAIN"]), MAIL_USERNAME="user", MAIL_PASSWORD="pässwörd"
-    )
+    post = make_post(scripted(["AUTH PLAIN"]), MAIL_USERNAME="user", MAIL_PASSWORD="pässwörd")
     with pytest.raises(MailRefused, match="MAIL_PASSWORD is not ASCII") as caught:
         post.attempt()
     assert "pässwörd" not in str(caught.value)

@@ -172,9 +172,7 @@ def test_an_error_at_quit_is_no_failure(scripted: Make, make_post: Make) -> None
         assert server.commands[0][-1] == "QUIT"
 
 
-def test_a_reply_that_broke_off_leaves_the_mail_in_doubt(
-    scripted: Make, make_post: Make
-) -> None:
+def test_a_reply_that_broke_off_leaves_the_mail_in_doubt(scripted: Make, make_post: Make) -> None:
     """The mail goes out again under its Message-ID; error, memo and receipt say so."""
     server = scripted(body=[Drop, (b"25", Drop)])
     post = make_post(server)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness import Journal, ServerProcess, free_port, script
+from harness import Journal, Serve, ServerProcess, free_port, script
 
 APPLICATION = """
 import os
@@ -44,8 +44,6 @@ def index():
 startup.watch(app, lambda: note("started"), stop)
 note("imported")
 """
-
-Serve = Callable[[Callable[[int], Sequence[str]]], ServerProcess]
 
 
 @pytest.fixture

@@ -180,3 +180,7 @@ def uwsgi(port: int, *options: str) -> list[str]:
     """uWSGI as an HTTP server, with threads for the app."""
     command = [sys.executable, script("uwsgi"), "--http-socket", f"127.0.0.1:{port}"]
     return [*command, "--enable-threads", "--die-on-term", *options, "--module", "application:app"]
+
+
+#: The fixture ``serve``: starts the command that is made for a free port.
+Serve = Callable[[Callable[[int], Sequence[str]]], ServerProcess]

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Serve
-from harness import Journal, gunicorn
+from harness import Journal, Serve, gunicorn
 
 BEGIN = """
 import os, sys, multiprocessing, subprocess

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import Serve
-from harness import Journal, flask_run, gunicorn, uwsgi, wait_until
+from harness import Journal, Serve, flask_run, gunicorn, uwsgi, wait_until
 
 FLASK = [sys.executable, "-m", "flask", "--app", "application"]
 TEST = "from application import app\n\ndef test_app():\n    assert app.url_map\n"

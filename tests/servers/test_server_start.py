@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Serve
-from harness import Journal, flask_run, gunicorn, uwsgi, wait_until, waitress
+from harness import Journal, Serve, flask_run, gunicorn, uwsgi, wait_until, waitress
 
 GUNICORN = ["sync", "gthread", "gevent"]
 

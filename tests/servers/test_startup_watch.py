@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from types import ModuleType
+from typing import Any
 
 import pytest
 from flask import Flask, request_started
@@ -145,12 +146,13 @@ def test_middleware_that_cannot_be_looked_into_leaves_the_first_request() -> Non
     class Slots:
         __slots__ = ("inner",)
 
-        def __call__(self, environ: object, start_response: object) -> object:
+        def __init__(self, inner: Flask) -> None:
+            self.inner = inner
+
+        def __call__(self, environ: Any, start_response: Any) -> object:
             return self.inner(environ, start_response)
 
-    wrapped = Slots()
-    wrapped.inner = app
-    server = make_server("127.0.0.1", 0, wrapped)  # type: ignore[arg-type]
+    server = make_server("127.0.0.1", 0, Slots(app))  # type: ignore[arg-type]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     server.shutdown()
