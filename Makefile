@@ -33,7 +33,7 @@ tests: .venv/dev ## the tests alone; pass options in ARGS="-k mail"
 	$(PY) -m pytest $(ARGS)
 
 docs: .venv/dev ## the documentation, into docs/_build/html
-	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs: see docs/_build/html/index.html"
 
 wheel: .venv/dev ## build the wheel, and import it where nothing else is installed

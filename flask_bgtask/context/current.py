@@ -38,6 +38,9 @@ class NullJob:
     attempt = 1
     cancel_requested = False
 
+    caller: RunningJob | None = None
+    "The job whose task made the direct call, if one did."
+
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Do nothing."""
 
@@ -190,6 +193,19 @@ def running_job() -> RunningJob | None:
     """The job that runs here; ``None`` outside, and in a task that is called directly."""
     job = _running.get(None)
     return job if isinstance(job, RunningJob) else None
+
+
+def submitting_job() -> RunningJob | None:
+    """The job on whose behalf something is submitted here: a task may call another directly."""
+    job = _running.get(None)
+    return job if job is None or isinstance(job, RunningJob) else job.caller
+
+
+def null_job() -> NullJob:
+    """The job of a task that is called directly, here."""
+    job = NullJob()
+    job.caller = submitting_job()
+    return job
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ..context import (
     copied_variables,
     freeze_request,
     request_of,
-    running_job,
+    submitting_job,
 )
 from ..errors import ArgumentError, ConfigError, DuplicateJob, QueueFull
 from ..handle import Handle
@@ -97,7 +97,9 @@ def _apply(record: Record, options: Options, now: float) -> None:
 def _capture(runtime: Runtime, record: Record, options: Options) -> dict[str, Any]:
     """The data of the carriers; a task's own jobs inherit what it has."""
     carried = capture_builtin(runtime.app)
-    parent = running_job()
+    parent = submitting_job()
+    if parent is not None and runtime.running.get(parent.id) is not parent:
+        parent = None  # a job of another app
     if parent is not None:
         carried = {**parent.carried, **carried}
         carried.pop(REQUEST, None)

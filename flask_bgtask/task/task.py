@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from ..context import NullJob, running_as
+from ..context import null_job, running_as
 from ..coroutines import run_to_end
 from ..handle import Handle
 from ..options import VOLATILE, Options
@@ -55,7 +55,7 @@ class Task(Generic[P, T]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function here and now, with a null :data:`.current_job`."""
-        with running_as(NullJob()):
+        with running_as(null_job()):
             return run_to_end(self.fn(*args, **kwargs))  # type: ignore[no-any-return]
 
     def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:

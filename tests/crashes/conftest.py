@@ -8,6 +8,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +57,11 @@ class Site(NamedTuple):
             return str(json.loads(answer.read())["id"])
 
     def status(self, server: ServerProcess, job_id: str) -> dict[str, Any]:
-        return dict(json.loads(server.get(f"/bgtasks/{job_id}")))
+        """What the server says of a job; nothing if the worker that was asked has just died."""
+        try:
+            return dict(json.loads(server.get(f"/bgtasks/{job_id}")))
+        except (OSError, HTTPException):
+            return {}
 
     def counts(self, server: ServerProcess) -> dict[str, int]:
         return dict(json.loads(server.get("/bgtasks?limit=1"))["counts"])

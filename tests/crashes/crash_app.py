@@ -62,7 +62,9 @@ def create_app() -> Flask:
     @app.post("/jobs")
     def submit() -> Any:
         task = bg.tasks[f"crash_app.{request.args.get('task', 'work')}"]
-        options = {name: request.args[name] for name in ("unique", "serial") if name in request.args}
+        given = request.args
+        options: dict[str, Any] = {n: given[n] for n in ("unique", "serial") if n in given}
+        options["delay"] = float(given.get("delay", "0"))
         args = [] if task.name.endswith("poison") else [request.args["key"]]
         if not task.name.endswith("poison"):
             args.append(float(request.args.get("seconds", "0.05")))
