@@ -391,8 +391,7 @@ class BackgroundTasks(Executor):
     def _pause(self, queue: str, paused: bool) -> None:
         runtime = self.runtime()
         runtime.store.pause(queue, paused)
-        if runtime.has_engine:
-            runtime.engine.pause_all(runtime.store.paused())
+        runtime.engine.pause_all(runtime.store.paused())
 
 
 def _flush(runtime: Runtime) -> Callable[[BaseException | None], None]:

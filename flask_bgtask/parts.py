@@ -66,7 +66,7 @@ def make_engine(runtime: Runtime, queues: Collection[str] | None = None) -> Engi
         return InlineEngine(runtime.parts.runner.run_now)
     if settings.engine != "threads":
         raise ConfigError("BGTASK_ENGINE", settings.engine, "this version has 'threads' only")
-    return ThreadsEngine(
+    engine = ThreadsEngine(
         f"bgtask-{runtime.app.name}",
         run=runtime.parts.runner.run,
         store=lambda: runtime.store,
@@ -78,3 +78,5 @@ def make_engine(runtime: Runtime, queues: Collection[str] | None = None) -> Engi
         knows=runtime.parts.runner.knows,
         queues=queues,
     )
+    engine.pause_all(runtime.store.paused())
+    return engine

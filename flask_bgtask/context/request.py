@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,6 +13,8 @@ import flask.globals
 from flask import Flask, Request, has_request_context, session
 from flask.globals import app_ctx
 from flask.sessions import SessionMixin
+
+from .current import current_job
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -81,8 +84,17 @@ def freeze_request(request: Request, *, credentials: bool) -> dict[str, Any]:
         "where": where_reached(request),
         "headers": headers,
         "address": request.remote_addr,
-        "session": dict(session) if session else {},
+        "session": _private(session) if session else {},
     }
+
+
+def _private(session: Mapping[str, Any]) -> dict[str, Any]:
+    """A session whose lists and dictionaries nobody else changes."""
+    values = dict(session)
+    try:
+        return copy.deepcopy(values)
+    except Exception:
+        return values  # a session that is kept on the server may hold anything
 
 
 class FrozenSession(dict[str, Any], SessionMixin):
@@ -105,7 +117,8 @@ def thaw_request(app: Flask, frozen: dict[str, Any]) -> Iterator[None]:
     environ["REQUEST_METHOD"] = frozen["method"]
     environ["PATH_INFO"] = frozen["path"]
     environ["QUERY_STRING"] = frozen["query"]
-    environ["REMOTE_ADDR"] = frozen["address"] or ""
+    if frozen["address"] is not None:
+        environ["REMOTE_ADDR"] = frozen["address"]
     for name, value in frozen["headers"]:
         key = name.upper().replace("-", "_")
         if key == "CONTENT_LENGTH":
@@ -114,12 +127,20 @@ def thaw_request(app: Flask, frozen: dict[str, Any]) -> Iterator[None]:
             key = "HTTP_" + key
         environ.setdefault(key, value)
     context = app.request_context(environ)
-    _give_session(context, FrozenSession(frozen["session"]))
+    _give_session(context, FrozenSession(_private(frozen["session"])))
     context.push()
     try:
         yield
     finally:
-        context.pop(sys.exc_info()[1])
+        _pop(app, context, sys.exc_info()[1])
+
+
+def _pop(app: Flask, context: Any, error: BaseException | None) -> None:
+    """Run the teardown functions of the request; an error of theirs changes no result."""
+    try:
+        context.pop(error)
+    except BaseException:
+        app.logger.exception("a teardown function failed after job %s", current_job.id)
 
 
 def _give_session(context: Any, frozen: FrozenSession) -> None:

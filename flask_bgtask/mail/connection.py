@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import NamedTuple
 
 from .connect import connect, failure_at
@@ -95,16 +95,13 @@ class Connection:
             self._expect_good(Stage.RECIPIENT, reply)
         return reply
 
-    def send(self, body: bytes, meanwhile: Callable[[], None]) -> Reply:
+    def send(self, body: bytes) -> Reply:
         """Send the mail itself.
 
-        :param meanwhile: called before the mail goes out, while the server gets ready for it.
         :raises MailRefused: the server did not take it for any recipient.
         :raises MailDeferred: not now; ``unanswered`` says whether all of it went out.
         """
-        self._say(Stage.DATA, "DATA")
-        meanwhile()
-        go = self._hear(Stage.DATA)
+        go = self._ask(Stage.DATA, "DATA")
         if not 300 <= go.code <= 399:
             raise self._wrong(Stage.DATA, go)
         self._send_blocks(_FIRST_DOT.sub(b"..", body))

@@ -42,14 +42,12 @@ def deliver(frozen: dict[str, Any]) -> MailReceipt:
     job = running_job()
     if job is None:
         raise RuntimeError("a mail is delivered by a job: use bg.send_mail(message)")
-    ledger = Ledger(job.memo, frozen["recipients"])
+    ledger = Ledger(job.memo, frozen["recipients"], job.attempt)
     if flask_mail_state(app).suppress:
         ledger.accept(ledger.remaining, SUPPRESSED)
     elif ledger.remaining:
         _attempt(app, frozen, ledger, job)
-        if is_awaited():
-            _note(app, job)
-    receipt = ledger.receipt(frozen["message_id"], job.attempt)
+    receipt = ledger.receipt(frozen["message_id"])
     if receipt.refused:
         app.logger.warning(
             "mail %s (job %s) was refused for %d of %d recipients: %s",
@@ -59,12 +57,14 @@ def deliver(frozen: dict[str, Any]) -> MailReceipt:
             len(frozen["recipients"]),
             named(receipt.refused),
         )
-    announce(app, frozen, receipt, job)
+    if is_awaited():
+        _note(app, job)
+        announce(app, frozen, receipt, job)
     return receipt
 
 
 def _note(app: Flask, job: RunningJob) -> None:
-    """Write what is known by now: the job's end, which says it too, waits for the listeners."""
+    """Write what is known by now: what says it otherwise, the end of the attempt, is not yet."""
     try:
         job.save_memo()
     except Exception:
@@ -78,6 +78,7 @@ def _attempt(app: Flask, frozen: dict[str, Any], ledger: Ledger, job: RunningJob
     try:
         _deal_with_all(app, frozen, ledger, job, last)
     except (MailRefused, MailDeferred) as error:
+        ledger.sign_off()
         if last or isinstance(error, MailRefused):
             # Nobody has got it: a retry by hand is to begin with all recipients again.
             ledger.forget()
@@ -91,7 +92,7 @@ def _deal_with_all(
     try:
         outgoing = Outgoing(frozen)
         while _transaction(app, outgoing, ledger, job):
-            pass
+            _note(app, job)
     except MailDeferred as error:
         for recipient in ledger.open:
             ledger.defer(recipient, (error.code, error.text), error.stage)
@@ -144,14 +145,10 @@ def _send(
 ) -> None:
     if job.timed_out or job.cancel_requested:
         job.checkpoint()  # the last moment at which the job can be stopped
-    ledger.sending(True)
     try:
-        # Written before the mail goes out, so that an attempt after a crash knows of this one.
-        reply = connection.send(outgoing.body, job.save_memo)
+        reply = connection.send(outgoing.body)
     except MailDeferred as error:
-        ledger.sending(error.unanswered)
-        raise
-    except MailRefused:
-        ledger.sending(False)
+        if error.unanswered:
+            ledger.doubt()
         raise
     ledger.accept(welcome, reply.line)

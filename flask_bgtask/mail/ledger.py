@@ -13,12 +13,18 @@ Reason = tuple[int, str]
 class Ledger:
     """Keeps its state in the job's memo, so that no attempt sends again what one before sent.
 
+    The memo is written when an attempt ends and another is to follow, and when the process is told
+    to stop. An attempt that crashes leaves nothing. So if this is not the first one and the one
+    before did not sign off, the mail may be out already. That costs no write for each mail.
+
     :param memo: the memo of the running job; plain data.
     :param recipients: all recipients of the mail.
+    :param attempt: the number of this attempt.
     """
 
-    def __init__(self, memo: dict[str, Any], recipients: list[str]) -> None:
+    def __init__(self, memo: dict[str, Any], recipients: list[str], attempt: int) -> None:
         self._memo = memo
+        self._attempt = attempt
         self._recipients = recipients
         self._accepted: list[str] = memo.setdefault("accepted", [])
         self._refused: dict[str, list[Any]] = memo.setdefault("refused", {})
@@ -26,13 +32,18 @@ class Ledger:
         "Those that this attempt could not deal with."
         self.stage = Stage.RECIPIENT
         "Where the last of the refusals and deferrals was."
-        if memo.pop("sending", False):
-            memo["duplicate"] = True
+        crashed = attempt > 1 and memo.get("ended") != attempt - 1
+        if self.remaining and (crashed or memo.get("running")):
+            self.doubt()
+        memo["running"] = True
 
-    @property
-    def duplicate(self) -> bool:
-        """Whether a mail went out before whose fate is not known."""
-        return bool(self._memo.get("duplicate"))
+    def doubt(self) -> None:
+        """Nobody knows what became of a mail that went out, or may have."""
+        self._memo["duplicate"] = True
+
+    def sign_off(self) -> None:
+        """All that this attempt did is in here."""
+        self._memo.update(ended=self._attempt, running=False)
 
     @property
     def accepted(self) -> bool:
@@ -54,15 +65,10 @@ class Ledger:
         """Those of them with whom this attempt has not dealt."""
         return [r for r in self.remaining if r not in self.deferred]
 
-    def sending(self, begun: bool) -> None:
-        """Note that the mail is about to go out, or that it is known what became of it."""
-        self._memo["sending"] = begun
-
     def accept(self, recipients: list[str], reply: str) -> None:
         """The server took the mail for these."""
         self._accepted.extend(recipients)
         self._memo["reply"] = reply
-        self.sending(False)
 
     def refuse(self, recipient: str, reason: Reason, stage: Stage = Stage.RECIPIENT) -> None:
         """The server will not take the mail for this one."""
@@ -94,14 +100,14 @@ class Ledger:
         code, text = next(iter(self.deferred.values()))
         return MailDeferred(self.stage, code, text, self.deferred)
 
-    def receipt(self, message_id: str, attempts: int) -> MailReceipt:
+    def receipt(self, message_id: str) -> MailReceipt:
         """The result of a mail that somebody gets."""
         accepted = set(self._accepted)
         return MailReceipt(
             message_id=message_id,
             accepted=tuple(r for r in self._recipients if r in accepted),
             refused=self.refused,
-            attempts=attempts,
+            attempts=self._attempt,
             server_reply=self._memo.get("reply", ""),
-            possibly_duplicate=self.duplicate,
+            possibly_duplicate=self._memo.get("duplicate", False),
         )

@@ -20,4 +20,4 @@ class MailReceipt:
     server_reply: str
     "What the server said when it took the mail, with the code; often its queue id."
     possibly_duplicate: bool = False
-    "An earlier attempt ended after the mail went out and before the reply: it may come twice."
+    "An earlier attempt ended when the mail was out, or may have been, and before the reply."

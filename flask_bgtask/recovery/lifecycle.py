@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from weakref import WeakSet
 
@@ -35,7 +36,12 @@ def start(runtime: Runtime) -> None:
     runtime.engine.start(serve=True)
     parts = runtime.parts
     parts.watcher.serving = True
-    for duty in (parts.watcher.poll, parts.recovery.recover, parts.recovery.purge, parts.ticker.tick):
+    for duty in (
+        parts.watcher.poll,
+        parts.recovery.recover,
+        parts.recovery.purge,
+        parts.ticker.tick,
+    ):
         runtime.keeper.poke(duty)
     runtime.keeper.poke(runtime.promote)
 
@@ -82,7 +88,9 @@ def _mark_rest(runtime: Runtime) -> None:
                 _lose(runtime, job_id)
         for job in list(runtime.running.values()):
             if job.record.durable:
-                columns = {"drained": True}
+                # What it did so far is known to the attempt that takes over.
+                memo = json.dumps(job.memo) if job.memo else None
+                columns = {"drained": True, "memo": memo}
                 runtime.store.change(job.record.id, columns, token=job.record.token)
         runtime.store.flush()
     except StoreError:

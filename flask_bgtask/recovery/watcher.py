@@ -52,7 +52,7 @@ class Watcher:
             job = runtime.running.get(record.id)
             if record.cancel_requested and job is not None:
                 job.ask_to_stop(JobCancelled)
-        if self.serving:
+        if runtime.has_engine:
             runtime.engine.pause_all(runtime.store.paused())
             runtime.keeper.poke(runtime.promote)
 

@@ -16,14 +16,16 @@ LAZY_APPS_LOOKS = 3000
 
 
 def place() -> None:
-    """Begin in the worker processes; uWSGI forks without Python's hooks."""
+    """Begin in the worker processes; uWSGI forks without Python's hooks.
+
+    An app that imports ``uwsgidecorators`` later than this replaces our hook: then its first
+    request tells.
+    """
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is None or not hasattr(uwsgi, "worker_id") or not first("uwsgi"):
         return
     if uwsgi.worker_id() > 0:
         threading.Thread(target=_await_lazy_app, args=(uwsgi,), daemon=True).start()
-    elif "uwsgidecorators" in sys.modules:
-        sys.modules["uwsgidecorators"].postfork_chain.append(_begin_uwsgi)
     else:
         _chain(uwsgi, "post_fork_hook", _begin_uwsgi)
 

@@ -35,7 +35,7 @@ class Once:
         return bool(self._claims)
 
     def renew(self) -> None:
-        """In a forked child: forget the parent's claim."""
+        """In a forked child: forget older claims, as the number of a dead process comes again."""
         self._claims.clear()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, current_app
+from flask import Flask
 
 from flask_bgtask import BackgroundTasks, Handle
 

@@ -39,7 +39,10 @@ def test_a_refused_mail_leaves_the_connection(scripted: Make, make_post: Make) -
         post.memo.clear()
     post.attempt()
     verbs = [line.split()[0].upper() for line in server.commands[0][1:]]
-    assert verbs == "MAIL RCPT RSET MAIL MAIL RCPT DATA MAIL RCPT DATA".split()
+    assert verbs == [
+        *("MAIL", "RCPT", "RSET", "MAIL"),
+        *("MAIL", "RCPT", "DATA", "MAIL", "RCPT", "DATA"),
+    ]
 
 
 @pytest.mark.parametrize("how", [Drop, "421 idle too long", "503 out of step", b"\xff\r\n", "hang"])

@@ -76,6 +76,21 @@ def test_a_helper_process_does_not_start(
     assert journal.pids("started") == [parent]
 
 
+def test_a_helper_process_that_is_asked_starts(
+    serve: Serve, journal: Journal, application: Path
+) -> None:
+    """Some servers make their workers with ``multiprocessing``: a request tells them apart."""
+    parent = run(
+        serve,
+        application,
+        "def ask():\n"
+        "    note('child')\n"
+        "    app.test_client().get('/')\n"
+        "startup.begin(app)\n" + HELPERS["process"].replace("note, args=('child',)", "ask"),
+    )
+    assert journal.pids("started") == [parent, *journal.pids("child")]
+
+
 def test_a_server_that_forks_for_each_request_starts_once(
     serve: Serve, journal: Journal, application: Path
 ) -> None:

@@ -54,6 +54,18 @@ def test_a_gunicorn_reload_stops_the_old_and_starts_the_new(
     wait_until(lambda: server.children() == new)
 
 
+def test_a_thread_that_never_ends_does_not_hold_up_a_gunicorn_worker(
+    serve: Serve, journal: Journal, application: Path
+) -> None:
+    """The worker stops when its loop has ended, not when the interpreter waited for all threads."""
+    text = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+    application.write_text(application.read_text() + text)
+    server = serve(gunicorn)
+    started = journal.wait("started", 1)
+    server.signal(signal.SIGTERM)
+    assert journal.wait("stopped", 1) == started
+
+
 def test_a_worker_that_served_enough_stops(serve: Serve, journal: Journal) -> None:
     """``--max-requests``: the worker ends by itself, and its follower starts."""
     server = serve(lambda port: gunicorn(port, "--max-requests", "1"))
@@ -64,7 +76,11 @@ def test_a_worker_that_served_enough_stops(serve: Serve, journal: Journal) -> No
 
 
 @pytest.mark.usefixtures("needs_uwsgi")
-@pytest.mark.parametrize("options", [[], ["--master"], ["--master", "--lazy-apps"]], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--master"], ["--master", "--lazy-apps"], ["--skip-atexit-teardown"]],
+    ids=str,
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_uwsgi_stops_its_workers(
     serve: Serve, journal: Journal, options: list[str], number: signal.Signals
@@ -143,7 +159,11 @@ def test_a_thread_that_keeps_the_process_alive_is_not_stopped(
     """The main thread may end while a server runs in another one: that is not the end."""
     application.with_name("main.py").write_text(
         "import threading\n"
-        "from application import app, note\n"
+        "from flask import Flask\n"
+        "from flask_bgtask import startup\n"
+        "from application import note\n"
+        "app = Flask('other')\n"
+        "startup.watch(app, lambda: note('started'), lambda: note('ended'))\n"
         "def run():\n"
         "    threading.main_thread().join()\n"
         "    note('running')\n"
@@ -153,7 +173,7 @@ def test_a_thread_that_keeps_the_process_alive_is_not_stopped(
     process = serve(lambda _: [sys.executable, "main.py"])
     process.wait()
     words = [line.split()[0] for line in journal.lines()]
-    assert words[:3] == ["imported", "running", "started"]
+    assert words == ["imported", "running", "started", "ended"]
 
 
 def test_a_failing_stop_leaves_the_others_their_turn(

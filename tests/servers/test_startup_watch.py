@@ -170,3 +170,14 @@ def test_begin_by_hand_starts_once() -> None:
     startup.begin(app)
     app.test_client().get("/")
     assert starts == ["watched_app"]
+
+
+def test_the_number_of_a_dead_process_may_come_again() -> None:
+    """What an earlier process of this number did counts for nothing in a forked child."""
+    once = watched.Once()
+    assert once.claim()
+    assert not once.claim()
+    assert once.claimed()
+    once.renew()
+    assert not once.claimed()
+    assert once.claim()

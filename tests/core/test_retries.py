@@ -1,0 +1,466 @@
+"""Retries: when there is another attempt, with what, and what is known of it meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from core_helpers import PATIENCE, Gate, hearing
+from flask import Flask
+
+from flask_bgtask import Abort, BackgroundTasks, Job, Retry, current_job
+from flask_bgtask.options import LONGEST_BACKOFF, exponential
+from flask_bgtask.signals import job_failed, job_retrying, job_started
+
+Apps = Callable[..., Flask]
+
+
+class Flaky:
+    """A task that fails a few times."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.attempts: list[int] = []
+
+    def __call__(self) -> str:
+        self.attempts.append(current_job.attempt)
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+def fail(text: str = "always") -> None:
+    raise ValueError(text)
+
+
+def wait_of(job: Job) -> float:
+    """Seconds from now until the job's next attempt."""
+    return (job.run_at - datetime.now(UTC)).total_seconds()
+
+
+# How often.
+
+
+def test_without_retries_there_is_one_attempt(app: Flask, bg: BackgroundTasks) -> None:
+    """The default, for functions and for tasks."""
+    flaky = Flaky(ValueError("first"))
+    task = bg.task(lambda: flaky(), name="flaky")
+    with app.app_context():
+        for handle in (bg.submit(flaky), task.submit()):
+            if not flaky.errors:
+                flaky.errors.append(ValueError("first"))
+            handle.exception(PATIENCE)
+            assert (handle.job.attempt, handle.job.max_attempts) == (1, 1)
+    assert flaky.attempts.count(2) == 0
+
+
+def test_as_many_attempts_as_it_takes(app: Flask, bg: BackgroundTasks) -> None:
+    """Attempts are counted from 1; the result is that of the one that did not fail."""
+    flaky = Flaky(ValueError("first"), ValueError("second"))
+    with app.app_context():
+        handle = bg.using(retries=5, backoff=0).submit(flaky)
+        assert handle.result(PATIENCE) == "done"
+        assert flaky.attempts == [1, 2, 3]
+        assert (handle.job.attempt, handle.job.max_attempts) == (3, 6)
+        assert handle.job.state == "succeeded"
+
+
+def test_no_more_attempts_than_given(app: Flask, bg: BackgroundTasks) -> None:
+    """The failure of the last attempt is the job's."""
+    last = ValueError("third")
+    flaky = Flaky(ValueError("first"), ValueError("second"), last)
+    with app.app_context():
+        handle = bg.using(retries=2, backoff=0).submit(flaky)
+        assert handle.exception(PATIENCE) is last
+        assert flaky.attempts == [1, 2, 3]
+        job = handle.job
+        assert (job.state, job.attempt, job.max_attempts) == ("failed", 3, 3)
+        assert (job.error.type, job.error.message) == ("ValueError", "third")
+        assert "Flaky" in job.error.traceback or "__call__" in job.error.traceback
+
+
+def test_the_error_is_of_the_last_attempt(app: Flask, bg: BackgroundTasks) -> None:
+    """While a job waits for its retry it shows why; once it succeeded it has no error."""
+    flaky = Flaky(ValueError("first"))
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        handle = bg.using(retries=1, backoff=0).submit(flaky)
+        assert handle.result(PATIENCE) == "done"
+        assert heard.wait()[0].error.message == "first"
+        assert handle.job.error is None
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_task_s_own_options(app: Flask, bg: BackgroundTasks, durable: bool) -> None:
+    """``@bg.task(retries=…)`` counts wherever the job was submitted, ``using`` over it."""
+    task = bg.task(fail, name="fail", retries=2, backoff=0, durable=durable)
+    with app.app_context():
+        assert task.submit().exception(PATIENCE) is not None
+        jobs = {"own": task.submit(), "less": task.using(retries=0).submit()}
+        for handle in jobs.values():
+            handle.exception(PATIENCE)
+        assert jobs["own"].job.attempt == 3
+        assert jobs["less"].job.attempt == 1
+        handle = bg.submit(task)
+        handle.exception(PATIENCE)
+        assert handle.job.attempt == 3
+
+
+def test_only_on_these_errors(app: Flask, bg: BackgroundTasks) -> None:
+    """``retry_on`` takes a type or several; subclasses count, all else fails at once."""
+    with app.app_context():
+        for kinds in (LookupError, (LookupError,), [OSError, LookupError]):
+            flaky = Flaky(KeyError("a"), ValueError("b"))
+            handle = bg.using(retries=5, backoff=0, retry_on=kinds).submit(flaky)
+            assert isinstance(handle.exception(PATIENCE), ValueError)
+            assert flaky.attempts == [1, 2]
+
+
+def test_an_exit_is_no_reason_to_try_again(app: Flask, bg: BackgroundTasks) -> None:
+    """By default only an ``Exception`` is; the job fails with whatever ended it."""
+    for error in (SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
+        flaky = Flaky(error)
+        with app.app_context():
+            handle = bg.using(retries=1, backoff=0).submit(flaky)
+            assert handle.exception(PATIENCE) is error
+            assert flaky.attempts == [1]
+    with app.app_context():
+        flaky = Flaky(SystemExit(3))
+        handle = bg.using(retries=1, backoff=0, retry_on=BaseException).submit(flaky)
+        assert handle.result(PATIENCE) == "done"
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_abort(app: Flask, bg: BackgroundTasks, durable: bool) -> None:
+    """``raise Abort(reason)`` fails at once, whatever retries are left."""
+    attempts: list[int] = []
+
+    def give_up() -> None:
+        attempts.append(current_job.attempt)
+        raise Abort("no such customer")
+
+    task = bg.task(give_up, name="give_up", durable=durable)
+    with app.app_context():
+        handle = task.using(retries=5, backoff=0, retry_on=Abort).submit()
+        assert isinstance(handle.exception(PATIENCE), Abort)
+        assert attempts == [1]
+        assert (handle.job.error.type, handle.job.error.message) == ("Abort", "no such customer")
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_retry_by_hand(app: Flask, bg: BackgroundTasks, durable: bool) -> None:
+    """``raise Retry()`` tries again now, whatever ``retry_on`` and ``backoff`` say."""
+    attempts: list[int] = []
+
+    def again() -> int:
+        attempts.append(current_job.attempt)
+        if current_job.attempt < 3:
+            raise Retry
+        return len(attempts)
+
+    task = bg.task(again, name="again", durable=durable)
+    with app.app_context():
+        handle = task.using(retries=2, backoff=1000, retry_on=LookupError).submit()
+        assert handle.result(PATIENCE) == 3
+        attempts.clear()
+        handle = task.using(retries=1, backoff=1000).submit()
+        assert isinstance(handle.exception(PATIENCE), Retry)
+        assert attempts == [1, 2]
+
+
+@pytest.mark.parametrize("delay", [300, 300.0, timedelta(minutes=5)])
+def test_retry_by_hand_later(app: Flask, bg: BackgroundTasks, delay: Any) -> None:
+    """``Retry(delay)`` takes seconds or a ``timedelta``."""
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        handle = bg.using(retries=1, backoff=0).submit(Flaky(Retry(delay)))
+        [job] = heard.wait()
+        assert job.state == "scheduled"
+        assert 290 < wait_of(job) <= 300
+        assert handle.cancel()
+
+
+@pytest.mark.parametrize("delay", ["soon", -1, float("nan"), True])
+def test_a_wrong_delay_is_told_where_it_is_given(delay: Any) -> None:
+    """``Retry`` looks at what it is given: the traceback points at the task."""
+    with pytest.raises((TypeError, ValueError), match="delay"):
+        Retry(delay)
+
+
+# When.
+
+
+def test_the_default_backoff_is_exponential() -> None:
+    """About 1, 2, 4, … seconds, a quarter more or less, and no more than ten minutes."""
+    for attempt in range(1, 40):
+        expected = min(LONGEST_BACKOFF, 2.0 ** (attempt - 1))
+        waits = [exponential(attempt) for _ in range(100)]
+        assert 0.75 * expected <= min(waits) < max(waits) <= 1.25 * expected
+
+
+def test_it_waits_by_default(app: Flask, bg: BackgroundTasks) -> None:
+    """The first retry comes about a second after the failure."""
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        handle = bg.using(retries=1).submit(fail)
+        [job] = heard.wait()
+        assert job.state == "scheduled"
+        assert 0.5 < wait_of(job) <= 1.25
+        assert handle.cancel()
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize(
+    ("backoff", "waits"),
+    [
+        (300, [300]),
+        ([0, 300], [0, 300]),
+        ([0, 0, timedelta(seconds=300)], [0, 0, 300]),
+        (lambda attempt: 300 * (attempt - 1), [0, 300]),
+        ([0, 300, 900], [0, 300]),
+    ],
+    ids=["number", "list", "timedelta", "function", "longer"],
+)
+def test_backoff(
+    app: Flask, bg: BackgroundTasks, backoff: Any, waits: list[float], durable: bool
+) -> None:
+    """Seconds, seconds for each retry, or a function of the attempt that failed."""
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        handle = bg.using(retries=5, backoff=backoff, durable=durable).submit(fail)
+        jobs = heard.wait(len(waits))
+        assert [job.attempt for job in jobs] == list(range(1, len(waits) + 1))
+        assert wait_of(jobs[-1]) == pytest.approx(waits[-1], abs=10)
+        assert jobs[-1].state == "scheduled"
+        assert handle.cancel()
+
+
+def test_the_last_of_a_list_counts_for_the_rest(app: Flask, bg: BackgroundTasks) -> None:
+    """A list that is shorter than the retries is not at its end."""
+    flaky = Flaky(*[ValueError(str(n)) for n in range(4)])
+    with app.app_context():
+        assert bg.using(retries=4, backoff=[0.001, 0]).submit(flaky).result(PATIENCE) == "done"
+
+
+@pytest.mark.parametrize("wrong", [lambda attempt: 1 // 0, lambda attempt: "soon"])
+def test_a_backoff_that_fails(app: Flask, bg: BackgroundTasks, caplog: Any, wrong: Any) -> None:
+    """The job is tried again all the same, as without one; the failure is logged."""
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        handle = bg.using(retries=1, backoff=wrong).submit(fail)
+        [job] = heard.wait()
+        assert 0.5 < wait_of(job) <= 1.25
+        assert handle.cancel()
+    assert any("backoff" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("wild", [float("inf"), 1e300, float("nan"), -5])
+def test_a_wild_backoff_harms_nothing(app: Flask, bg: BackgroundTasks, wild: float) -> None:
+    """The job can still be looked at, and stopped."""
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        handle = bg.using(retries=1, backoff=lambda attempt: wild).submit(fail)
+        [job] = heard.wait()
+        if wild > 0:
+            assert handle.job.state == "scheduled"
+            assert handle.cancel()
+        else:
+            assert isinstance(handle.exception(PATIENCE), ValueError)
+        assert job.run_at.year < 2500
+
+
+# What an attempt gets.
+
+
+@dataclass
+class Order:
+    """An argument that a task may change."""
+
+    lines: list[str] = field(default_factory=list)
+
+
+class Basket:
+    """The same, and no dataclass."""
+
+    def __init__(self) -> None:
+        self.items = ["apple"]
+
+
+def spoil(
+    numbers: list[int], table: dict[str, list[int]], order: Order, *, basket: Basket
+) -> tuple[Any, ...]:
+    """Shows its arguments, changes them and fails twice."""
+    seen = (list(numbers), {k: list(v) for k, v in table.items()}, order.lines[:], basket.items[:])
+    numbers.append(9)
+    table["a"].append(9)
+    table["new"] = []
+    order.lines.clear()
+    basket.items.append("worm")
+    if current_job.attempt < 3:
+        raise ValueError("again")
+    return seen
+
+
+def test_each_attempt_gets_the_arguments_of_the_submit(
+    make_app: Apps, bg: BackgroundTasks
+) -> None:
+    """Lists, dictionaries, dataclasses, other objects: whatever attempts or callers change."""
+    app = make_app(BGTASK_WORKERS=1)
+    numbers, table, order, basket = [1], {"a": [1]}, Order(["x"]), Basket()
+    gate = Gate()
+    with app.app_context():
+        bg.submit(gate)
+        using = bg.using(retries=2, backoff=0)
+        handle = using.submit(spoil, numbers, table, order, basket=basket)
+        numbers.append(2)
+        table["a"].append(2)
+        order.lines.append("y")
+        basket.items.append("pear")
+        gate.open()
+        assert handle.result(PATIENCE) == ([1], {"a": [1]}, ["x"], ["apple"])
+    assert (numbers, table, order.lines) == ([1, 2], {"a": [1, 2]}, ["x", "y"])
+    assert basket.items == ["apple", "pear"]
+
+
+def spoil_plain(numbers: list[int], *, order: Order) -> tuple[Any, ...]:
+    seen = (list(numbers), order.lines[:])
+    numbers.append(9)
+    order.lines.clear()
+    if current_job.attempt < 3:
+        raise ValueError("again")
+    return seen
+
+
+def test_so_does_a_durable_job(make_app: Apps, bg: BackgroundTasks) -> None:
+    """Its arguments are encoded at submit."""
+    app = make_app(BGTASK_WORKERS=1)
+    numbers, order, gate = [1], Order(["x"]), Gate()
+    task = bg.task(spoil_plain, retries=2, backoff=0)
+    with app.app_context():
+        bg.submit(gate)
+        handle = task.submit(numbers, order=order)
+        numbers.append(2)
+        order.lines.append("y")
+        gate.open()
+        assert handle.result(PATIENCE) == ([1], ["x"])
+
+
+def test_a_lock_is_the_same_in_each_attempt(app: Flask, bg: BackgroundTasks) -> None:
+    """What refuses to be copied is shared."""
+    lock = threading.Lock()
+    seen: list[Any] = []
+
+    def look(given: Any) -> None:
+        seen.append(given)
+        raise ValueError
+
+    with app.app_context():
+        bg.using(retries=1, backoff=0).submit(look, lock).exception(PATIENCE)
+    assert seen == [lock, lock]
+
+
+def test_teardown_and_g_for_each_attempt(app: Flask, bg: BackgroundTasks) -> None:
+    """Each attempt has an app context of its own, torn down with its own exception."""
+    from flask import g
+
+    seen: list[Any] = []
+    errors = [ValueError("first"), ValueError("second")]
+
+    @app.teardown_appcontext
+    def teardown(error: BaseException | None) -> None:
+        if current_job:
+            seen.append(error)
+
+    def task() -> list[str]:
+        before = list(g)
+        g.left = 1
+        if current_job.attempt <= 2:
+            raise errors[current_job.attempt - 1]
+        return before
+
+    with app.app_context():
+        assert bg.using(retries=2, backoff=0).submit(task).result(PATIENCE) == []
+    assert seen == [*errors, None]
+
+
+# What is known meanwhile.
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_handle_is_pending_while_retries_remain(
+    app: Flask, bg: BackgroundTasks, durable: bool
+) -> None:
+    """It is not done, the job shows as scheduled with its attempts, and can be cancelled."""
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        handle = bg.using(retries=1, backoff=300, durable=durable).submit(fail)
+        heard.wait()
+        assert not handle.done()
+        assert not handle.running()
+        job = handle.job
+        assert (job.state, job.attempt, job.finished_at) == ("scheduled", 1, None)
+        assert job.error.message == "always"
+        with pytest.raises(TimeoutError):
+            handle.result(0.01)
+        assert handle.cancel()
+        assert handle.cancelled()
+        assert handle.job.state == "cancelled"
+
+
+def test_retries_wait_outside_of_the_pool(make_app: Apps, bg: BackgroundTasks) -> None:
+    """A job that waits for its next attempt keeps no thread from others."""
+    app = make_app(BGTASK_WORKERS=1)
+    with app.app_context(), hearing(job_retrying, app) as heard:
+        waiting = [bg.using(retries=1, backoff=300).submit(fail) for _ in range(3)]
+        heard.wait(3)
+        assert bg.submit(int, "3").result(PATIENCE) == 3
+        assert all(handle.cancel() for handle in waiting)
+
+
+def test_each_retry_is_logged_as_a_warning(app: Flask, bg: BackgroundTasks, caplog: Any) -> None:
+    """With the job's id and task, the attempt and the error; the failure itself as an error."""
+    with app.app_context(), caplog.at_level(logging.INFO):
+        handle = bg.using(retries=2, backoff=0).submit(fail, "the text")
+        handle.exception(PATIENCE)
+    records = [record for record in caplog.records if record.name == app.logger.name]
+    assert [record.levelname for record in records] == ["WARNING", "WARNING", "ERROR"]
+    for attempt, record in enumerate(records, 1):
+        text = record.getMessage()
+        assert handle.id in text
+        assert "test_retries:fail" in text
+        assert f"attempt {attempt} of 3" in text
+    assert "ValueError: the text" in records[0].getMessage()
+    assert records[2].exc_info is not None
+
+
+def test_signals_of_the_attempts(app: Flask, bg: BackgroundTasks) -> None:
+    """Each attempt is started, each failure but the last is followed by a retry."""
+    with (
+        app.app_context(),
+        hearing(job_started, app) as started,
+        hearing(job_retrying, app) as retrying,
+        hearing(job_failed, app) as failed,
+    ):
+        bg.using(retries=2, backoff=0).submit(fail)
+        assert [job.attempt for job in failed.wait()] == [3]
+        assert [job.attempt for job in started.wait(3)] == [1, 2, 3]
+        assert [job.attempt for job in retrying.wait(2)] == [1, 2]
+
+
+def test_logs_are_kept_per_attempt(app: Flask, bg: BackgroundTasks) -> None:
+    """All attempts' lines stay, each with its attempt and time."""
+
+    def talk() -> None:
+        current_job.log(f"in attempt {current_job.attempt}")
+        if current_job.attempt < 3:
+            raise ValueError
+
+    with app.app_context():
+        handle = bg.using(retries=2, backoff=0).submit(talk)
+        handle.result(PATIENCE)
+        logs = handle.job.logs
+    assert [(line.attempt, line.message) for line in logs] == [
+        (1, "in attempt 1"),
+        (2, "in attempt 2"),
+        (3, "in attempt 3"),
+    ]
+    assert all(line.at.tzinfo is UTC for line in logs)
+    assert sorted(line.at for line in logs) == [line.at for line in logs]
