@@ -125,12 +125,20 @@ class JobCancelled(BgTaskError):
 class Retry(BgTaskError):
     """Raised by a task: end this attempt and try again, if a retry is left.
 
-    :param delay: seconds (or a timedelta) until the next attempt; ``None`` takes the job's backoff.
+    :param delay: seconds (or a timedelta) until the next attempt; ``None``, or a time that is
+        over, means now.
+    :raises TypeError: it is no such thing.
     """
 
     def __init__(self, delay: float | timedelta | None = None) -> None:
         super().__init__("the task asked for a retry")
-        self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if seconds is not None:
+            good = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+            if not (good and abs(seconds) < 1e10):
+                raise TypeError(f"delay={delay!r}: seconds, a timedelta or None is expected")
+            seconds = max(0.0, seconds)
+        self.delay: float | None = seconds
 
 
 class Abort(BgTaskError):

@@ -17,6 +17,9 @@ Backoff = float | Sequence[float] | Callable[[int], float]
 #: Longest wait of the default backoff, in seconds.
 LONGEST_BACKOFF = 600.0
 
+#: Longest wait that a function of backoff can ask for, in seconds: calendars have an end.
+LONGEST_WAIT = 1e9
+
 
 def exponential(attempt: int) -> float:
     """Seconds before the next attempt: about 1, 2, 4, … and at most 600, give or take a quarter.
@@ -84,7 +87,7 @@ class Options:
     def wait_after(self, attempt: int) -> float:
         """Seconds to wait after this attempt has failed (1 is the first)."""
         if callable(self.backoff):
-            return max(0.0, float(self.backoff(attempt)))
+            return min(max(0.0, float(self.backoff(attempt))), LONGEST_WAIT)
         if isinstance(self.backoff, Sequence):
             return float(self.backoff[min(attempt, len(self.backoff)) - 1])
         return float(self.backoff)

@@ -128,7 +128,8 @@ class Runner:
 
     def _succeed(self, attempt: Attempt) -> None:
         job, result = attempt.job, attempt.result
-        ended = self._finish(job, JobState.SUCCEEDED, {"result": attempt.result_text}, result)
+        columns = {"result": attempt.result_text, "error": None}
+        ended = self._finish(job, JobState.SUCCEEDED, columns, result)
         if ended is not None:
             self._runtime.send(job_succeeded, ended)
 

@@ -52,6 +52,15 @@ def watched(seconds: float) -> None:
         threading.Event().wait(0.01)
 
 
+@bg.task
+def tick() -> None:
+    note("tick", f"{time.time():.0f}")
+
+
+if "TICK" in os.environ:
+    bg.periodic(every=1)(tick)
+
+
 def create_app() -> Flask:
     app = Flask(__name__, instance_path=os.environ["INSTANCE"])
     app.config.update(SECRET_KEY="crash tests", DEBUG=False)

@@ -30,8 +30,10 @@ async function refresh() {
   loading = true;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (answer.ok && answer.url === location.href.split("#")[0]) {
-      take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    const text = await answer.text();
+    // Asked again: somebody may have marked a job in the meantime.
+    if (answer.ok && answer.url === location.href.split("#")[0] && !inUse()) {
+      take(new DOMParser().parseFromString(text, "text/html"));
     }
   } catch {
     // The server is away for the moment; the next turn tries again.
