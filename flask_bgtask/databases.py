@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from contextvars import ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -75,17 +76,23 @@ def give_back_sessions(context: AppContext) -> None:
     """Remove the Flask-SQLAlchemy session of an app context that ended with an error.
 
     Flask 3.1 stops at the first teardown function that raises, and the one that removes the
-    session may come after it. Call this after ``context.pop()`` raised; removing twice is harmless.
+    session may come after it. Call this after ``context.pop()`` raised; removing twice is
+    harmless. Raises nothing: what goes wrong is logged.
     """
     extension = context.app.extensions.get("sqlalchemy")
-    if extension is not None:
+    if extension is None:
+        return
+    try:
         copy_context().run(_remove_session, context, extension)
+    except Exception:
+        context.app.logger.exception("a task's database session could not be given back")
 
 
 def _remove_session(context: AppContext, extension: Any) -> None:
     # The session is found by its app context, which has to be current for that. It is pushed in
     # a copy that is thrown away: popping it would run the teardown functions a second time.
-    context.push()
+    with suppress(Exception):  # by then it is pushed, but a receiver of Flask's signal failed
+        context.push()
     extension.session.remove()
 
 

@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 
 class BgTaskError(Exception):
@@ -132,13 +133,12 @@ class Retry(BgTaskError):
 
     def __init__(self, delay: float | timedelta | None = None) -> None:
         super().__init__("the task asked for a retry")
-        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-        if seconds is not None:
-            good = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-            if not (good and abs(seconds) < 1e10):
-                raise TypeError(f"delay={delay!r}: seconds, a timedelta or None is expected")
-            seconds = max(0.0, seconds)
-        self.delay: float | None = seconds
+        given = 0 if delay is None else delay
+        seconds: Any = given.total_seconds() if isinstance(given, timedelta) else given
+        good = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not (good and abs(seconds) < 1e10):
+            raise TypeError(f"delay={delay!r}: seconds, a timedelta or None is expected")
+        self.delay = max(0.0, float(seconds))
 
 
 class Abort(BgTaskError):

@@ -98,6 +98,8 @@ class Runtime:
         self.running: dict[str, RunningJob] = {}
         self.handles: WeakValueDictionary[str, Handle[Any]] = WeakValueDictionary()
         self._kept: dict[str, Handle[Any]] = {}
+        self.deferred: dict[str, Handle[Any]] = {}
+        "Handles of jobs that wait for a commit."
         self.room = Room(self.settings.max_queued, lambda: self.store.waiting())
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
         self._tokens = itertools.count(1)
@@ -302,6 +304,10 @@ class Runtime:
 
     def cancel_waiting(self, job_id: str) -> bool:
         """Cancel a job that has not begun; whether that was in time."""
+        deferred = self.deferred.pop(job_id, None)
+        if deferred is not None:
+            deferred.resolve_cancelled()
+            return True
         record = self.store.get(job_id)
         if record is None:
             return False

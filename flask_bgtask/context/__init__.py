@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .carriers import OWNER, REQUEST, Carrier, capture_builtin, restore_builtin
 from .current import (
+    NullJob,
     RunningJob,
     current_job,
     null_job,
@@ -18,6 +19,7 @@ __all__ = [
     "OWNER",
     "REQUEST",
     "Carrier",
+    "NullJob",
     "RunningJob",
     "capture_builtin",
     "copied_variables",

@@ -146,11 +146,14 @@ class Connection:
         try:
             code, text = self._client.getreply()
         except OSError as error:
-            failure = failure_at(stage, error)
-            if stage is Stage.BODY:
-                raise MailDeferred(failure.stage, 0, failure.text, unanswered=True) from error
-            raise failure from error
+            raise self._lost(stage, error) from error
         return Reply(code, readable(text))
+
+    def _lost(self, stage: Stage, error: OSError) -> MailRefused | MailDeferred:
+        failure = failure_at(stage, error)
+        if stage is not Stage.BODY:
+            return failure
+        return MailDeferred(failure.stage, 0, failure.text, unanswered=True)
 
     def _send_blocks(self, body: bytes) -> None:
         # Each block is a step with a timeout of its own: a large mail may take long, as long as

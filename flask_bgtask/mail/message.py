@@ -78,8 +78,8 @@ def _render(app: Flask, message: flask_mail.Message) -> dict[str, Any]:
         "recipients": envelope,
         "message_id": plain.msgId,
         "mime": _rendered(plain),
-        "mail_options": list(map(str, plain.mail_options)),
-        "rcpt_options": list(map(str, plain.rcpt_options)),
+        "mail_options": list(map(str, plain.mail_options or ())),
+        "rcpt_options": list(map(str, plain.rcpt_options or ())),
         "utf8": False,
         "fields": _fields(plain),
     }

@@ -191,7 +191,7 @@ class Runner:
         if used >= record.max_attempts or isinstance(error, (Abort, BadSignature, *UNUSABLE)):
             return None
         if isinstance(error, Retry):
-            return error.delay or 0.0
+            return error.delay
         if not options.retries_on(error):
             return None
         try:

@@ -122,14 +122,26 @@ def finish() -> None:
     """
     if not _finished.claim():
         return
-    all_of_them = watches()
-    threads = [threading.Thread(target=other.end, daemon=True) for other in all_of_them[1:]]
-    for thread in threads:
+    apps = watches()
+    waits = [_call_beside(app.end) for app in apps[1:]]
+    for app in apps[:1]:
+        app.end()
+    for wait in waits:
+        wait()
+
+
+def _call_beside(function: Callable[[], None]) -> Callable[[], None]:
+    """Call a function on a thread of its own; gives what waits until it is done.
+
+    Late in the interpreter's end, from Python 3.12 on, no thread can be started any more.
+    """
+    thread = threading.Thread(target=function, daemon=True)
+    try:
         thread.start()
-    for here in all_of_them[:1]:
-        here.end()
-    for thread in threads:
-        thread.join()
+    except RuntimeError:
+        function()
+        return lambda: None
+    return thread.join
 
 
 def renew_finish() -> None:

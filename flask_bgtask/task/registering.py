@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from ..options import Options
 from ..runtime import Registry
+from .naming import callable_name, origin
 from .task import Owner, Task
 
 P = ParamSpec("P")
@@ -40,19 +41,19 @@ def register(
         raise TypeError(f"a function is expected, not {fn!r}; options are given by keyword")
     name = _name(fn) if name is None else _checked(name)
     known = registry.tasks.get(name)
-    if known is not None and _origin(known.fn) != _origin(fn):
+    if known is not None and origin(known.fn) != origin(fn):
         raise ValueError(
-            f"the task name {name!r} is taken by {':'.join(_origin(known.fn))}; give this one "
-            "another with name="
+            f"the task name {name!r} is taken by {callable_name(known.fn)}; give this one another "
+            "with name="
         )
     task: Task[..., Any] = Task(owner, fn, name, options)
     registry.tasks[name] = task
-    registry.codec.trusted.add(_origin(fn)[0].partition(".")[0])
+    registry.codec.trusted.add(origin(fn)[0].partition(".")[0])
     return task
 
 
 def _name(fn: Callable[..., Any]) -> str:
-    module, qualname = _origin(fn)
+    module, qualname = origin(fn)
     if qualname.endswith("<lambda>") or not hasattr(fn, "__qualname__"):
         raise ValueError(f"{fn!r} has no name of its own: give it one with name=")
     return f"{module}.{qualname}"
@@ -62,9 +63,3 @@ def _checked(name: str) -> str:
     if not 0 < len(name) <= 200 or ":" in name:
         raise ValueError(f"name={name!r}: 1 to 200 characters without a colon are expected")
     return name
-
-
-def _origin(fn: Callable[..., Any]) -> tuple[str, str]:
-    """Where a function comes from: the same for the same definition made again."""
-    kind = fn if hasattr(fn, "__qualname__") else type(fn)
-    return str(kind.__module__), str(kind.__qualname__)

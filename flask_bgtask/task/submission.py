@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..context import (
@@ -25,6 +23,8 @@ from ..job import JobState, Record
 from ..options import CARRIED, DURABLE, VOLATILE, Options
 from ..runtime import Call, Runtime
 from ..signals import job_submitted
+from .deferring import defer
+from .naming import callable_name
 from .signature import sign
 
 
@@ -57,6 +57,8 @@ def submit(
     carried = _capture(runtime, record, options)
     handle: Handle[Any] = Handle(record.id, runtime, durable=options.durable)
     call = Call(None, None, carried, options, handle)
+    if options.after_commit is not False:
+        return _defer(runtime, record, call, name, fn, args, kwargs)
     if options.durable:
         _encode(runtime, record, name, fn, args, kwargs, carried)
     else:
@@ -135,15 +137,58 @@ def _encode(
 ) -> None:
     """Put all that another process needs into the row."""
     codec = runtime.codec
-    if carried:
-        record.carried = codec.encode(carried, "carried")
     if name is not None:
         record.task = name
         record.arguments = codec.encode_arguments(args, kwargs)
     else:
         call = codec.encode_call(fn, args, kwargs)
         record.task, record.arguments = call.name, call.text
+    _finish_encoding(runtime, record, name, carried)
+
+
+def _finish_encoding(
+    runtime: Runtime, record: Record, name: str | None, carried: dict[str, Any]
+) -> None:
+    if carried:
+        record.carried = runtime.codec.encode(carried, "carried")
+    if name is None:
         record.signature = sign(runtime.app, record)
+
+
+def _defer(
+    runtime: Runtime,
+    record: Record,
+    call: Call,
+    name: str | None,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Handle[Any]:
+    """Check and freeze everything now; only the identities of new rows are still to come."""
+    codec, options = runtime.codec, call.options
+    call.variables = copied_variables()
+    record.task = name or callable_name(fn)
+    if options.durable:
+        draft = (
+            codec.draft_call(fn, args, kwargs)
+            if name is None
+            else codec.draft_arguments(args, kwargs)
+        )
+
+        def accept() -> Handle[Any]:
+            encoded = draft.settle()
+            record.task, record.arguments = name or encoded.name, encoded.text
+            _finish_encoding(runtime, record, name, call.carried)
+            return _accept(runtime, record, call)
+    else:
+        prepared = codec.prepare(fn, args, kwargs, keep=True, after_commit=True)
+
+        def accept() -> Handle[Any]:
+            prepared.settle()
+            call.prepared = prepared
+            return _accept(runtime, record, call)
+
+    return defer(runtime, call.handle, options.after_commit, accept)
 
 
 def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
@@ -195,17 +240,6 @@ def _check_room(runtime: Runtime, record: Record) -> None:
     full = runtime.room.taken() if record.durable else runtime.engine.waiting() >= most
     if full:
         raise QueueFull(most)
-
-
-def callable_name(fn: Callable[..., Any]) -> str:
-    """``module:qualname`` of what is called, for people; asks nothing of the object itself."""
-    while type(fn) is partial:
-        fn = fn.func
-    if type(fn) is MethodType:
-        return f"{type(fn.__self__).__module__}:{fn.__func__.__qualname__}"
-    if type(fn) in (FunctionType, BuiltinFunctionType, type):
-        return f"{fn.__module__}:{fn.__qualname__}"
-    return f"{type(fn).__module__}:{type(fn).__qualname__}"
 
 
 def draft(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from ..context import null_job, running_as
+from ..context import NullJob, null_job, running_as
 from ..coroutines import run_to_end
 from ..handle import Handle
 from ..options import VOLATILE, Options
@@ -51,12 +52,16 @@ class Task(Generic[P, T]):
         "Name in the store; the same in every process."
         self.options = options
         self._owner = owner
-        functools.update_wrapper(self, fn)
+        # Without the function's own attributes, which may have names that are ours.
+        functools.update_wrapper(self, fn, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function here and now, with a null :data:`.current_job`."""
-        with running_as(null_job()):
-            return run_to_end(self.fn(*args, **kwargs))  # type: ignore[no-any-return]
+        job = null_job()
+        with running_as(job):
+            result = run_to_end(self.fn(*args, **kwargs))
+        value: Any = _awaited(result, job) if inspect.iscoroutine(result) else result
+        return value  # type: ignore[no-any-return]
 
     def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Run the task in the background, durably unless it was declared otherwise.
@@ -99,6 +104,12 @@ class Task(Generic[P, T]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+async def _awaited(result: Coroutine[Any, Any, T], job: NullJob) -> T:
+    """Within an event loop the function only runs where its result is awaited."""
+    with running_as(job):
+        return await result
 
 
 class TaskSubmitter(Generic[P, T]):

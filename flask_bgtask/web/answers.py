@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -28,12 +29,17 @@ def wants_html() -> bool:
     return best == "text/html"
 
 
-def json_text(value: Any) -> str:
-    """The value as JSON (RFC 8259), which has no word for infinity and what is no number."""
+def json_text(value: Any, *, readable: bool = False) -> str:
+    """The value as JSON (RFC 8259), which has no word for infinity and what is no number.
+
+    :param readable: for people: with spaces, and with all letters as they are.
+    """
+    separators = (", ", ": ") if readable else (",", ":")
+    write = partial(json.dumps, allow_nan=False, separators=separators, ensure_ascii=not readable)
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return write(value)
     except (TypeError, ValueError):
-        return json.dumps(_tame(value), allow_nan=False, separators=(",", ":"))
+        return write(_tame(value))
 
 
 def _tame(value: Any) -> Any:

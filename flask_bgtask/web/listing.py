@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..job import Job, JobState, Page
 from ..runtime import Runtime
 from ..store import Filter
@@ -11,6 +9,9 @@ from .access import Access
 
 #: Jobs that are looked at for one page, and for counts that not everything may be counted in.
 MOST_LOOKED_AT = 2_000
+
+#: Of the newest jobs so many are counted for who may not know of all.
+COUNTED = 500
 
 
 def visible_page(
@@ -52,26 +53,16 @@ def visible_counts(runtime: Runtime, access: Access) -> dict[str, int]:
     """How many jobs are in each state.
 
     Of the whole store for who may read the metrics, which tell the same; for others of the jobs
-    that they may see, among the newest.
+    that they may see, among the newest :data:`COUNTED`.
     """
     if access.allows("metrics"):
         known = runtime.store.counts()
         return {state: known.get(state, 0) for state in JobState}
     counts = {str(state): 0 for state in JobState}
-    for job in _newest(runtime):
+    for job in runtime.jobs(Filter(), limit=COUNTED):
         if access.allows("view", job):
             counts[job.state] += 1
     return counts
-
-
-def _newest(runtime: Runtime) -> Iterator[Job]:
-    after: str | None = None
-    for _ in range(MOST_LOOKED_AT // 500):
-        page = runtime.jobs(Filter(), limit=500, after=after)
-        yield from page
-        after = page.next
-        if after is None:
-            return
 
 
 def visible_ids(runtime: Runtime, access: Access, wanted: Filter, most: int) -> list[str]:

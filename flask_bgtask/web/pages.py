@@ -148,5 +148,5 @@ def _span(seconds: float) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json_text(value)
+    text = value if isinstance(value, str) else json_text(value, readable=True)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} …"

@@ -35,7 +35,7 @@ LOOK_EVERY = 0.25
 LOOK_AGAIN = 0.05
 
 #: Seconds of silence after which a comment is sent, so that a client that left is noticed.
-HEARTBEAT = 5.0
+HEARTBEAT = 2.0
 
 #: Seconds that a place is counted as taken at most, if its stream was never closed.
 FORGOTTEN = 2 * LONGEST

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, appcontext_pushed
 from flask.ctx import AppContext
 from flask_sqlalchemy import SQLAlchemy
 
@@ -113,6 +113,36 @@ def test_a_failing_teardown_function_leaves_no_session_behind(given: Given) -> N
     registry = given.db.session.registry
     assert isinstance(registry, sa.util.ScopedRegistry)
     assert registry.registry == {}
+
+
+def test_a_failing_receiver_does_not_keep_the_session(given: Given) -> None:
+    """Whoever hears of the context that is pushed to find the session may fail too."""
+
+    def fail(*_: object, **__: object) -> None:
+        if given.torn_down:
+            raise RuntimeError("a receiver that fails")
+
+    given.teardown("fails", refuse)
+    with appcontext_pushed.connected_to(fail, given.app):
+        given.run(given.write)
+    assert given.torn_down == ["fails"]
+    assert given.in_use() == 0
+
+
+def test_a_session_that_cannot_be_given_back_is_logged(
+    given: Given, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The task's own outcome must not suffer from it."""
+
+    def broken() -> None:
+        raise ValueError("a session that is beyond repair")
+
+    given.teardown("fails", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(given.db.session, "remove", broken)
+        given.run(given.write)
+    assert "a session that is beyond repair" in caplog.text
+    given.db.session.registry.registry.popitem()[1].close()
 
 
 def test_a_teardown_function_may_still_use_the_session(given: Given) -> None:

@@ -34,6 +34,14 @@ class Dribble:
 
 
 @dataclass
+class Until:
+    """The server waits for the event before it goes on."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+    reached: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
 class Flood:
     """The server sends this again and again, as fast as it is read."""
 
@@ -54,8 +62,8 @@ class Scripted:
     """An SMTP server that answers each step as told, and sanely where it was told nothing.
 
     ``script[step]`` is a list of actions, used up one by one over all connections: a reply (text),
-    raw bytes, :class:`Drop`, :class:`Hang`, :class:`Dribble`, :class:`Flood`, or several of them
-    in a tuple. Steps are ``greeting``, ``body`` and the verbs in lower case.
+    raw bytes, :class:`Drop`, :class:`Hang`, :class:`Dribble`, :class:`Flood`, :class:`Until`, or
+    several in a tuple. Steps are ``greeting``, ``body`` and the verbs in lower case.
     """
 
     script: dict[str, list[Any]] = field(default_factory=dict)
@@ -157,6 +165,10 @@ class Scripted:
             self._until_closed(connection)
         if isinstance(action, Dribble):
             self._until_closed(connection, action)
+        if isinstance(action, Until):
+            action.reached.set()
+            assert action.event.wait(PATIENCE)
+            return ""
         while isinstance(action, Flood):
             connection.sendall(action.data)
         raw = action if isinstance(action, bytes) else f"{action}\r\n".encode()

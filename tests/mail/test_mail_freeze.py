@@ -163,6 +163,7 @@ def test_a_folded_header_is_allowed(app: Flask) -> None:
         ({"recipients": ["a@x.org", "two words"]}, r"message.recipients\[1\]"),
         ({"recipients": [""]}, r"message.recipients\[0\]"),
         ({"recipients": ["a@x.org, b@x.org"]}, r"message.recipients\[0\]"),
+        ({"recipients": ["Doe, Ann <a@x.org>"]}, r"message.recipients\[0\].*comma"),
         ({"recipients": [("A", "a@x.org", "b")]}, r"message.recipients\[0\]"),
         ({"cc": ["a@x>org"]}, r"message.cc\[0\]"),
         ({"bcc": ["a@" + "ü" * 70]}, r"message.bcc\[0\]"),
@@ -233,6 +234,39 @@ def test_each_mailbox_gets_the_mail_once(app: Flask) -> None:
     with app.app_context():
         message = Message("s", ["a@x.org", ("A", "a@X.org"), "A@x.org"], cc=["a@x.org"], body="b")
         assert freeze(app, message)["recipients"] == ["a@x.org", "A@x.org"]
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("root", "root"),
+        (" a@x.org ", "a@x.org"),
+        ("Ann Doe <a@x.org>", "a@x.org"),
+        ('"Doe, Ann" <a@x.org>', "a@x.org"),
+        (("Doe, Ann", "a@x.org"), "a@x.org"),
+        ("a@x.org (Ann)", "a@x.org"),
+        ('"a b"@x.org', '"a b"@x.org'),
+        ("a@[192.0.2.1]", "a@[192.0.2.1]"),
+        ("a+b=c.d@sub.x.org", "a+b=c.d@sub.x.org"),
+    ],
+    ids=str,
+)
+def test_addresses_are_read_as_they_are_written(app: Flask, written: Any, address: str) -> None:
+    """All forms that Flask-Mail takes, down to the bare address of the envelope."""
+    with app.app_context():
+        assert freeze(app, Message("s", [written], body="b"))["recipients"] == [address]
+
+
+def test_the_default_sender_may_have_a_name(make_app: Any) -> None:
+    """``MAIL_DEFAULT_SENDER`` as (name, address) holds for both kinds of message."""
+    app = make_app(MAIL_DEFAULT_SENDER=("Büro", "app@x.org"))
+    standard = EmailMessage()
+    standard["To"] = "a@x.org"
+    with app.app_context():
+        for message in (Message("s", ["a@x.org"], body="b"), standard):
+            frozen = freeze(app, message)
+            assert frozen["sender"] == "app@x.org"
+            assert parsed(frozen)["From"].addresses[0].display_name == "Büro"
 
 
 def test_international_domains_are_written_in_ascii(app: Flask) -> None:
@@ -353,3 +387,21 @@ def test_standard_messages_come_back_as_flask_mail_messages(app: Flask) -> None:
     assert again.extra_headers == {"X-A": "1"}
     attachment = again.attachments[0]
     assert (attachment.filename, attachment.data) == ("a.pdf", b"\0\xff")
+
+
+def test_attached_messages_and_odd_dates_come_back_too(app: Flask) -> None:
+    """What an EmailMessage can hold and a Flask-Mail message cannot is given as it is written."""
+    attached = EmailMessage()
+    attached["Subject"] = "inner"
+    attached.set_content("inner text")
+    message = EmailMessage()
+    message["To"] = "a@x.org"
+    message.set_content("outer")
+    message.add_attachment(attached)
+    with app.app_context():
+        again = rebuild(freeze(app, message))
+        assert again.attachments[0].content_type == "message/rfc822"
+        assert b"inner text" in bytes(again.attachments[0].data)
+        old = MIMEText("b")
+        old["To"], old["Date"] = "a@x.org", "some day"
+        assert rebuild(freeze(app, old)).date is None

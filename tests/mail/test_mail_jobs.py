@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_mail import Message, email_dispatched
-from mail_servers import Inbox
+from mail_post import Post
+from mail_servers import Inbox, Until
 
 from flask_bgtask import BackgroundTasks, JobState, MailReceipt
 from flask_bgtask.errors import ArgumentError
@@ -85,15 +87,21 @@ def test_a_deferred_mail_comes_back_as_the_same_mail(
 ) -> None:
     """Retried until it is taken: the same bytes, the same Message-ID, the others once."""
     server = scripted(
-        rcpt=["250 fine", "450 later"], mail=["250 fine", "451 busy"], greeting=["421 full"]
+        rcpt=["250 fine", "450 later", "550 no"],
+        mail=["250 fine", "451 busy"],
+        greeting=["421 full"],
     )
     app = make_app(server.port, **store)
     with app.app_context():
-        handle = bg.using(backoff=0).send_mail(a_message(recipients=["a@x.org", "b@x.org"]))
+        handle = bg.using(backoff=0).send_mail(
+            a_message(recipients=["a@x.org", "b@x.org", "c@x.org"])
+        )
         receipt = handle.result(PATIENCE)
+        assert bg.get(handle.id).result == receipt
         assert bg.get(handle.id).attempt == 4
     assert receipt.attempts == 4
     assert receipt.accepted == ("a@x.org", "b@x.org")
+    assert receipt.refused == {"c@x.org": (550, "no")}
     first, second = server.mails
     assert (first.recipients, second.recipients) == (["a@x.org"], ["b@x.org"])
     assert first.body == second.body
@@ -168,6 +176,24 @@ def test_one_worker_keeps_one_connection(
     assert len(box.sessions) == 1
     pools = app.extensions["flask_bgtask.mail"].values()
     assert not [connection for pool in pools for connection in pool._idle]
+
+
+def test_a_mail_that_the_end_of_the_process_cuts_short_is_in_doubt(
+    bg: BackgroundTasks, make_app: Make, scripted: Make, tmp_path: Path
+) -> None:
+    """What is on its way when the workers have to end is noted for whoever takes the job over."""
+    wait = Until()
+    server = scripted(body=[(wait, "250 fine")])
+    app = make_app(server.port, BGTASK_STORE=f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    with app.app_context():
+        handle = bg.send_mail(a_message())
+        assert wait.reached.wait(PATIENCE)
+        assert not bg.drain(app, timeout=0.05)
+        memo = json.loads(app.extensions["bgtask"].store.get(handle.id).memo)
+        wait.event.set()
+        bg.shutdown()
+    post = Post(app, memo=memo).freeze()
+    assert post.attempt(1).possibly_duplicate
 
 
 def test_suppressed_mail_is_recorded_and_not_sent(

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_bgtask.mail import freeze
-from flask_bgtask.mail.mime import ascii_headers, fit, seven_bit, unpack
+from flask_bgtask.mail.mime import ascii_headers, fit, pack, seven_bit, unpack
 
 NASTY = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from(["\r", "\n", "\0", ".", " ", "="])),
@@ -106,3 +106,10 @@ def test_headers_can_be_written_in_ascii() -> None:
     assert body == "body é\r\n".encode()
     parsed: Any = email.message_from_bytes(head, policy=email.policy.default)
     assert parsed["Subject"] == "Grüße"
+
+
+def test_bytes_of_any_charset_are_kept() -> None:
+    """A mail waits as text where it can, and as bytes where it is no UTF-8."""
+    for raw in ("é".encode(), "é".encode("latin-1"), bytes(range(256))):
+        assert unpack(pack(raw)) == raw
+    assert isinstance(pack("é".encode()), str)

@@ -255,6 +255,7 @@ def _in_child(work: Callable[[], bool]) -> int:
     """The exit code of a forked child: 0 if ``work`` gives true there."""
     child = os.fork()
     if child == 0:
+        signal.alarm(int(PATIENCE))  # one that hangs is killed
         good = False
         try:
             good = work()

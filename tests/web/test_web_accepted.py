@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask_bgtask import Handle
+
 
 def answer_of(site, **options: Any) -> Any:
     @site.app.post("/start")
@@ -40,6 +42,20 @@ def test_nobody_is_asked_for_rights(site) -> None:
     answer = answer_of(site)
     assert answer.status_code == 202
     assert answer.get_json()["links"].keys() <= {"self", "events"}
+
+
+def test_a_job_that_waits_for_a_commit(site) -> None:
+    """It is not in the store yet; where it will be is known."""
+    with site.app.test_request_context():
+        handle = Handle("0" * 32, site.app.extensions["bgtask"])
+        response = site.bg.accepted(handle)
+    assert (response.status_code, response.headers["Retry-After"]) == (202, "1")
+    assert response.get_json() == {
+        "id": handle.id,
+        "state": "scheduled",
+        "links": {"self": f"/bgtasks/{handle.id}"},
+    }
+    assert response.location == f"/bgtasks/{handle.id}"
 
 
 def test_outside_a_request(site) -> None:

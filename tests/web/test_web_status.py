@@ -249,3 +249,19 @@ def test_a_store_out_of_reach_is_a_503(site, client: FlaskClient, monkeypatch) -
     assert answer.content_type == "application/problem+json"
     assert "Retry-After" in answer.headers
     assert b"private" not in answer.data
+
+
+def test_what_nobody_thought_of_is_a_500(make_site, monkeypatch, caplog) -> None:
+    """As a problem, logged by the application, without what happened."""
+    site = make_site()
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise LookupError("private")
+
+    monkeypatch.setattr(site.app.extensions["bgtask"].store, "get", broken)
+    answer = site.client().get("/bgtasks/" + "0" * 32)
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert b"private" not in answer.data
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "private" in caplog.text

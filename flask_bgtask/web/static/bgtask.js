@@ -10,9 +10,11 @@ let soon = false;
 
 const live = () => document.getElementById("live");
 
-// Nothing is replaced under the hands of somebody who marks jobs or is on a control in it.
+// Nothing is replaced under the hands of somebody who marks jobs, reads what was unfolded or is on
+// a control.
 const inUse = () =>
-  live().querySelector("input:checked") !== null || live().contains(document.activeElement);
+  live().querySelector("input:checked, details[open]") !== null ||
+  live().contains(document.activeElement);
 
 function take(fresh) {
   live().replaceWith(document.adoptNode(fresh.getElementById("live")));
@@ -53,7 +55,7 @@ function close() {
   stream = null;
 }
 
-// A stream is closed for good where there is none (503): then the timer goes on alone.
+// Where there is no stream to be had now (503), the timer goes on and asks again with each turn.
 function listen() {
   const url = live().dataset.events;
   if (!url || document.hidden) close();
@@ -64,10 +66,12 @@ function listen() {
       soon = true;
     };
     stream.onerror = () => {
-      if (stream && stream.readyState === EventSource.CLOSED) plan();
+      if (!stream || stream.readyState !== EventSource.CLOSED) return; // it comes back by itself
+      stream = null;
+      plan();
     };
   }
-  if (!stream || stream.readyState === EventSource.CLOSED) plan();
+  if (!stream) plan();
 }
 
 document.addEventListener("visibilitychange", () => (document.hidden ? close() : plan(0)));

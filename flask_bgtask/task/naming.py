@@ -1,0 +1,36 @@
+"""Where a callable comes from: its name for people, and whether two are the same definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+_CACHED = type(cache(len))
+
+
+def origin(fn: Callable[..., Any]) -> tuple[str, str]:
+    """Module and qualified name; of an object that has none, those of its class.
+
+    Goes by ``type(fn)`` and asks nothing of an object of the application's: it may be a proxy.
+    """
+    kind = type(fn)
+    while kind in (partial, MethodType, _CACHED):
+        fn = _inner(fn, kind)
+        kind = type(fn)
+    if kind is BuiltinFunctionType:
+        return fn.__module__ or type(fn.__self__).__module__, fn.__qualname__  # type: ignore[attr-defined]
+    named = fn if kind is FunctionType or issubclass(kind, type) else kind
+    return str(named.__module__), named.__qualname__
+
+
+def callable_name(fn: Callable[..., Any]) -> str:
+    """``module:qualname`` of what is called, for people."""
+    return ":".join(origin(fn))
+
+
+def _inner(fn: Any, kind: type) -> Any:
+    if kind is partial:
+        return fn.func
+    return fn.__func__ if kind is MethodType else fn.__wrapped__
