@@ -7,14 +7,31 @@ with a job's id (and the row, where it claimed it already); the row in the store
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .job import Record
 
 Run = Callable[[str, Record | None], None]
 "Executes a job: by its id, or as the row that this process claimed."
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much work a process does, and which."""
+
+    workers: int
+    "Jobs at a time; 0: it only submits."
+    limits: Mapping[str, int] = field(default_factory=dict)
+    "Most jobs of a queue at a time; 0: they are left to other processes."
+    queues: Collection[str] | None = None
+    "It takes durable jobs of these queues alone; ``None`` for all."
+
+    def runs(self, queue: str) -> bool:
+        """Whether jobs of the queue that only this process can run would ever begin."""
+        return self.workers > 0 and self.limits.get(queue) != 0
 
 
 class Engine(Protocol):

@@ -209,13 +209,12 @@ def _count(name: str, value: Any) -> int:
 def _seconds(name: str, value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if type(value) not in (int, float) or value != value:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if type(seconds) not in (int, float) or seconds != seconds:
         raise _wrong(name, value, "seconds, a timedelta or None")
-    if not 0 <= value < 1e10:
-        raise ValueError(f"{name}={value!r}: 0 or more seconds are expected")
-    return float(value)
+    if not 0 <= seconds < 1e10:
+        raise ValueError(f"{name}={value!r}: 0 seconds or more, and less than 1e10, are expected")
+    return float(seconds)
 
 
 def _limit(name: str, value: Any) -> float | None:

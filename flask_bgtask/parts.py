@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def _sqlite(runtime: Runtime, path: Path) -> Store:
     return store
 
 
-def make_engine(runtime: Runtime, queues: Collection[str] | None = None) -> Engine:
+def make_engine(runtime: Runtime) -> Engine:
     """The engine of this process; with no workers if it only submits."""
     settings = runtime.settings
     if settings.immediate:
@@ -73,10 +72,8 @@ def make_engine(runtime: Runtime, queues: Collection[str] | None = None) -> Engi
         claiming=runtime.claiming,
         pending=lambda: bool(runtime.calls),
         keeper=runtime.keeper,
-        workers=settings.workers if settings.run_workers else 0,
-        limits=settings.queues,
+        capacity=runtime.capacity,
         knows=runtime.parts.runner.knows,
-        queues=queues,
     )
     engine.pause_all(runtime.store.paused())
     return engine

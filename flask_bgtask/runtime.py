@@ -20,7 +20,7 @@ from flask import Flask, has_request_context, request
 from .arguments import Codec, Prepared
 from .config import Settings
 from .context import Carrier, RunningJob
-from .engine import Engine
+from .engine import Capacity, Engine
 from .errors import JobNotFound
 from .handle import Handle
 from .job import WAITING, Job, JobState, Page, Record, failure_of, snapshot
@@ -29,6 +29,9 @@ from .options import Options
 from .room import Room
 from .signals import job_cancelled
 from .store import Filter, Store
+
+#: Seconds until the first look at what other processes do with a job.
+WATCH_AFTER = 0.02
 
 
 @dataclass(slots=True)
@@ -77,6 +80,9 @@ class Runtime:
         "Called about once a second, after a job ended and while one of them returns true."
         self.closers: list[Callable[[], None]] = []
         "Called when the workers of this process end."
+        workers = settings.workers if settings.run_workers else 0
+        self.capacity = Capacity(workers, settings.queues)
+        "What this process does; to be replaced, if at all, before the engine is used."
         self._make_store = make_store
         self._make_engine = make_engine
         self._make_parts = make_parts
@@ -272,8 +278,12 @@ class Runtime:
         return handle
 
     def watch(self) -> None:
-        """Something here begins to wait for what other processes do."""
-        self.keeper.poke(self.parts.watcher.poll)
+        """Something here begins to wait for what other processes do.
+
+        They need some time for it: waking the keeper at once would cost each submit more than
+        all else.
+        """
+        self.keeper.poke(self.parts.watcher.poll, WATCH_AFTER)
 
     def keep(self, handle: Handle[Any]) -> None:
         """Do not forget a handle whose callbacks are still to be called."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from .job import JobState, Record
@@ -26,7 +27,7 @@ class Wanted:
     """Which waiting job a worker would take."""
 
     queues: Collection[str] | None = None
-    "Only these queues; ``None`` for all."
+    "Only these queues; ``None`` for all. What is not durable can run nowhere else: any queue."
     without: Collection[str] = ()
     "Not these: they are at their limit in this process, or paused."
     others: bool = True
@@ -72,6 +73,10 @@ class Store(Protocol):
 
     process: str
     "Names this process among those that use the store; new after a fork."
+
+    @property
+    def file(self) -> Path | None:
+        """The file that holds the rows, if one does: while it is not there, there are none."""
 
     def add(self, record: Record) -> None:
         """Insert a new row. The store may keep ``record`` itself: nobody changes it any more.

@@ -31,7 +31,7 @@ if hasattr(os, "register_at_fork"):
 
 def start(runtime: Runtime) -> None:
     """Begin to take jobs, also those that other processes left."""
-    if runtime.closed or not runtime.settings.run_workers:
+    if runtime.closed or not runtime.capacity.workers:
         return
     runtime.engine.start(serve=True)
     parts = runtime.parts

@@ -34,6 +34,7 @@ class MemoryStore:
     """
 
     shared = False
+    file = None
 
     def __init__(self, app_name: str) -> None:
         self._app = app_name

@@ -11,7 +11,7 @@ from ..job import JobState, Record
 from ..store import Wanted
 
 _Key = tuple[float, float]
-_Group = tuple[str, str, bool]
+_Group = tuple[str, str, bool, bool]
 
 #: Stale entries that a ranking keeps at least, so that a short one is not rebuilt all the time.
 _SLACK = 64
@@ -89,8 +89,9 @@ class _Line:
 class Waiting:
     """Queued and scheduled rows, and the lines of rows with a ``serial`` key.
 
-    Rows that can be claimed stand in one ranking for each queue, task and whether this process
-    submitted them: what a worker does not want is then passed over as a whole.
+    Rows that can be claimed stand in one ranking for each queue, task, whether this process
+    submitted them and whether they are durable: what a worker does not want is then passed over
+    as a whole.
 
     :param process: the store's name for this process.
     """
@@ -189,7 +190,7 @@ class Waiting:
                 del self._groups[group]
 
     def _group(self, row: Record) -> _Group:
-        return row.queue, row.task, row.home == self._process
+        return row.queue, row.task, row.home == self._process, row.durable
 
 
 def _waits(row: Record) -> bool:
@@ -197,9 +198,9 @@ def _waits(row: Record) -> bool:
 
 
 def _fits(group: _Group, wanted: Wanted) -> bool:
-    queue, task, submitted_here = group
+    queue, task, submitted_here, durable = group
     return (
-        (wanted.queues is None or queue in wanted.queues)
+        (wanted.queues is None or not durable or queue in wanted.queues)
         and queue not in wanted.without
         and (wanted.others or submitted_here)
         and wanted.knows(task)

@@ -64,16 +64,23 @@ def submit(
     else:
         record.task = name or callable_name(fn)
         call.prepared = runtime.codec.prepare(fn, args, kwargs, keep=options.retries > 0)
-        if not runtime.settings.run_workers:
-            raise ConfigError("BGTASK_RUN_WORKERS", False, _NOT_HERE)
+        if not (runtime.immediate or runtime.capacity.runs(record.queue)):
+            raise _runs_nowhere(runtime, record.queue)
     call.variables = copied_variables()
     return _accept(runtime, record, call)
 
 
-_NOT_HERE = (
-    "this process runs no jobs and one that is not durable can run nowhere else; make the function "
-    "a task with @bg.task, or submit it with using(durable=True)"
-)
+def _runs_nowhere(runtime: Runtime, queue: str) -> ConfigError:
+    """The error for a job that is not durable in a process that would never run it."""
+    works = runtime.capacity.workers > 0
+    key, value = ("BGTASK_QUEUES", {queue: 0}) if works else ("BGTASK_RUN_WORKERS", False)
+    which = f"leaves the queue {queue!r} to others" if works else "runs no jobs"
+    return ConfigError(
+        key,
+        value,
+        f"this process {which} and a job that is not durable can run nowhere else; make the "
+        "function a task with @bg.task, or submit it with using(durable=True)",
+    )
 
 
 def _apply(record: Record, options: Options, now: float) -> None:

@@ -134,6 +134,10 @@ class TaskSubmitter(Generic[P, T]):
         return TaskSubmitter(self._task, self.options.merged(options))
 
 
+#: Options of which the one that was given last counts alone.
+_WHEN = ("delay", "eta")
+
+
 class Submitter:
     """``submit``, ``map`` and ``send_mail`` with options."""
 
@@ -168,7 +172,10 @@ class Submitter:
 
     def using(self, **options: Any) -> Submitter:
         """The same with further options replaced."""
-        return Submitter(self._owner, {**self._given, **options})
+        given = dict(self._given)
+        if not options.keys().isdisjoint(_WHEN):
+            given = {name: value for name, value in given.items() if name not in _WHEN}
+        return Submitter(self._owner, {**given, **options})
 
 
 def submit_callable(

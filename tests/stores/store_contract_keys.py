@@ -116,13 +116,16 @@ class KeyRules:
         ended(store, first.id, JobState.CANCELLED)
         assert claimed_id(store) == second.id
 
-    def test_an_older_job_that_comes_back_waits_for_the_one_that_runs(self, store: Store) -> None:
-        """Two of a key never run together, and then the older one is next."""
+    @pytest.mark.parametrize("late", [False, True])
+    def test_an_older_job_that_comes_back_waits(self, store: Store, late: bool) -> None:
+        """While a younger one of its key runs or is late; then the older one is next."""
         first, second, third = (added(store, serial="k") for _ in range(3))
         ended(store, first.id, JobState.FAILED)
         assert claimed_id(store) == second.id
         again = {"state": JobState.QUEUED, "holds": True}
         assert store.change(first.id, again) is not None
+        if late:
+            ended(store, second.id, JobState.FAILED, holds=True)
         assert begun(store) is None
         ended(store, second.id)
         assert claimed_id(store) == first.id

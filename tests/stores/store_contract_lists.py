@@ -44,6 +44,7 @@ class ListRules:
             ("newsLETTER", True),
             ("über", True),
             ("ÜBER", True),
+            ("STRASSE", True),
             ("WEEKLY.rep", True),
             ("100%", True),
             ("a_b", True),
@@ -55,7 +56,7 @@ class ListRules:
     )
     def test_text_is_found_in_any_case(self, store: Store, text: str, found: bool) -> None:
         """In id, task and label; no character of the text means anything else."""
-        row = added(store, task="weekly.Report", label="Newsletter Über 100% a_b")
+        row = added(store, task="weekly.Report", label="Newsletter Über 100% a_b Straße")
         assert _ids(store, Filter(text=text)) == ([row.id] if found else [])
 
     def test_text_is_found_in_ids(self, store: Store) -> None:

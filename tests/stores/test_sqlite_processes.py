@@ -76,6 +76,19 @@ def test_the_file_of_the_dead_goes_when_nothing_is_left(
     assert _locks(path) == set()
 
 
+def test_the_file_of_the_dead_stays_for_another_app(start: Start, path: Path) -> None:
+    """Apps may share a file: each recovers its own rows before the lock file goes."""
+    child = start(hold_rows, path)
+    told = child.told()
+    child.kill()
+    other, mine = SQLiteStore("another app", path), SQLiteStore("tests", path)
+    assert other.orphans() == []
+    assert told["process"] in _locks(path)
+    assert len(mine.orphans()) == 3
+    other.close()
+    mine.close()
+
+
 def test_a_stopped_process_is_alive(store: SQLiteStore, start: Start, path: Path) -> None:
     """SIGSTOP does not cost a process its jobs, however long it lasts, nor its clean end later."""
     child = start(hold_rows, path)

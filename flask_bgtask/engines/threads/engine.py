@@ -6,11 +6,11 @@ import logging
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from ...engine import Run, place
+from ...engine import Capacity, Run, place
 from ...job import JobState, Record
 from ...keeper import Keeper
 from ...store import Store, Wanted
@@ -37,10 +37,8 @@ class ThreadsEngine:
     :param store: gives the app's store.
     :param claiming: gives the columns that begin an attempt.
     :param pending: whether this process still has jobs that only it can run.
-    :param workers: places, beside those lent by workers that wait.
-    :param limits: most places of a queue.
+    :param capacity: how many places there are, beside those lent by workers that wait.
     :param knows: whether jobs of a task can run here.
-    :param queues: only these; ``None`` for all.
     """
 
     def __init__(
@@ -52,10 +50,8 @@ class ThreadsEngine:
         claiming: Callable[[], dict[str, Any]],
         pending: Callable[[], bool],
         keeper: Keeper,
-        workers: int,
-        limits: Mapping[str, int],
+        capacity: Capacity,
         knows: Callable[[str], bool],
-        queues: Collection[str] | None = None,
     ) -> None:
         self._name = name
         self._run = run
@@ -63,10 +59,10 @@ class ThreadsEngine:
         self._claiming = claiming
         self._pending = pending
         self._keeper = keeper
-        self._workers = workers
-        self._limits = limits
+        self._workers = capacity.workers
+        self._limits = capacity.limits
+        self._queues = capacity.queues
         self._knows = knows
-        self._queues = queues
         # Guards all that follows. The condition on it is notified when a place or a thread is
         # given up, or a waiting job is withdrawn.
         self._lock = threading.Lock()
@@ -113,7 +109,7 @@ class ThreadsEngine:
                 or self._unseen  # who waits already comes first
                 or self._backlog
                 or record.serial is not None
-                or not self._allows(record.queue)
+                or not self._takes(record)
             ):
                 return False
             self._taken += 1
@@ -307,16 +303,21 @@ class ThreadsEngine:
         """Claim a job that a worker here waits for, before all others."""
         for record in self._store().get_many(job_ids) if job_ids else ():
             with self._lock:
-                allowed = self._allows(record.queue)
+                allowed = self._takes(record)
             if record.state is JobState.QUEUED and allowed and self._knows(record.task):
                 claimed = self._store().claim(Wanted(job_id=record.id), self._claiming())
                 if claimed is not None:
                     return claimed
         return None
 
+    def _takes(self, record: Record) -> bool:
+        """Whether a job may begin here now."""
+        ours = self._queues is None or not record.durable or record.queue in self._queues
+        return ours and self._allows(record.queue)
+
     def _allows(self, queue: str) -> bool:
-        """Whether a job of the queue may begin here."""
-        if queue in self._paused or (self._queues is not None and queue not in self._queues):
+        """Whether a job of the queue that only this process can run may begin now."""
+        if queue in self._paused:
             return False
         most = self._limits.get(queue)
         return most is None or self._busy[queue] < most

@@ -61,7 +61,7 @@ def _select(
     conditions = [
         "app = ? AND state = 'queued' AND (durable = 1 OR home = ?)",
         "" if others else "home = ?",
-        f"queue IN {_ANY_OF}" if queues else "",
+        f"(queue IN {_ANY_OF} OR durable = 0)" if queues else "",
         f"queue NOT IN {_ANY_OF}" if without else "",
         f"task NOT IN {_ANY_OF}" if unknown else "",
         "priority >= ? AND (priority > ? OR created_at < ?)" if better_than else "",

@@ -44,7 +44,7 @@ class SQLiteStore:
 
     def __init__(self, app_name: str, path: Path, *, synchronous: str = "NORMAL") -> None:
         self._app = app_name
-        self._path = Path(path)
+        self.file = Path(path)
         self._synchronous = synchronous
         self.on_pending: Callable[[], None] | None = None
         "Called when a first row is kept back: somebody must call :meth:`flush` within 10 ms."
@@ -54,9 +54,9 @@ class SQLiteStore:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self.process = secrets.token_hex(8)
-        self._db = Connections(self._path, self._synchronous)
+        self._db = Connections(self.file, self._synchronous)
         self._buffer = Buffer()
-        self._live = Liveness(self._path, self.process)
+        self._live = Liveness(self.file, self.process)
         self._unknown: frozenset[str] = frozenset()
         self._version: object = None
         self._renewed = 0.0
