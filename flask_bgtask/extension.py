@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from flask import Blueprint, Flask, Response, current_app, has_app_context
 
-from . import mail, parts, scheduler, startup, task, web
+from . import databases, mail, parts, scheduler, startup, task, web
 from .arguments import Codec
 from .config import read_settings
 from .context import Carrier
@@ -88,6 +88,7 @@ class BackgroundTasks(Executor):
         if settings.url_prefix is not None:
             app.register_blueprint(self.blueprint, url_prefix=settings.url_prefix)
         lifecycle.follow(runtime)
+        databases.install()  # listens before requests come, if SQLAlchemy is imported by now
         startup.watch(
             app,
             start=lambda: lifecycle.start(runtime),

@@ -163,8 +163,48 @@ class LogLine:
     message: str
 
 
+# A row may hold nonsense that somebody else wrote into the store. It is read as far as that goes:
+# one row must not keep all others from being shown.
+
+
+def _moment(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
+
+
 def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else _moment(seconds)
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _progress(text: str | None) -> Progress | None:
+    match _parsed(text):
+        case [int() | float() as done, None | int() | float() as total, str() as note]:
+            return Progress(done, total, note)
+    return None
+
+
+def _error(text: str | None) -> JobError | None:
+    match _parsed(text):
+        case [str() as kind, str() as message, str() as traceback]:
+            return JobError(kind, message, traceback)
+    return JobError("Unreadable", f"the store has {text[:200]!r}", "") if text else None
+
+
+def _log_lines(text: str | None) -> Iterator[LogLine]:
+    lines = _parsed(text)
+    for line in lines if isinstance(lines, list) else ():
+        match line:
+            case [int() as attempt, int() | float() as at, str() as message]:
+                yield LogLine(attempt, _moment(at), message)
 
 
 @dataclass(frozen=True)
@@ -204,7 +244,6 @@ class Job:
 
 def snapshot(record: Record, now: float, decode: Callable[[str], Any]) -> Job:
     """The :class:`Job` that users see of a row."""
-    created = datetime.fromtimestamp(record.created_at, UTC)
     return Job(
         id=record.id,
         task=record.task,
@@ -213,12 +252,12 @@ def snapshot(record: Record, now: float, decode: Callable[[str], Any]) -> Job:
         state=record.shown_state(now),
         attempt=record.attempt,
         max_attempts=record.max_attempts,
-        progress=Progress(*json.loads(record.progress)) if record.progress else None,
-        created_at=created,
-        run_at=_time(record.run_at) or created,
+        progress=_progress(record.progress),
+        created_at=_moment(record.created_at),
+        run_at=_moment(record.run_at),
         started_at=_time(record.started_at),
         finished_at=_time(record.finished_at),
-        error=JobError(*json.loads(record.error)) if record.error else None,
+        error=_error(record.error),
         owner=record.owner,
         label=record.label,
         unique=record.unique,
@@ -226,10 +265,7 @@ def snapshot(record: Record, now: float, decode: Callable[[str], Any]) -> Job:
         durable=record.durable,
         worker=record.worker,
         cancel_requested=record.cancel_requested,
-        logs=tuple(
-            LogLine(attempt, datetime.fromtimestamp(at, UTC), message)
-            for attempt, at, message in json.loads(record.logs or "[]")
-        ),
+        logs=tuple(_log_lines(record.logs)),
         record=record,
         _decode=decode,
     )
@@ -252,9 +288,9 @@ class Page(Generic[T]):
 
 def failure_of(record: Record) -> BgTaskError:
     """The exception that stands for a job that did not end well in another process."""
-    kind, message, traceback = json.loads(record.error) if record.error else ("", "", "")
+    error = _error(record.error) or JobError("", "", "")
     if record.state is JobState.LOST:
-        return JobLost(message) if message else JobLost()
-    if kind == "JobTimeout":
-        return JobTimeout(message)
-    return JobFailed(kind, message, traceback)
+        return JobLost(error.message) if error.message else JobLost()
+    if error.type == "JobTimeout":
+        return JobTimeout(error.message)
+    return JobFailed(error.type, error.message, error.traceback)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ from .options import Options
 from .room import Room
 from .signals import job_cancelled
 from .store import Filter, Store
+
+logger = logging.getLogger("flask_bgtask")
 
 #: Seconds until the first look at what other processes do with a job.
 WATCH_AFTER = 0.02
@@ -90,6 +93,7 @@ class Runtime:
 
     def reset(self) -> None:
         """Begin anew, as in a forked child: threads and locks of the parent are not ours."""
+        self._made_for = _this_world()
         # Guards the making of the store and the engine.
         self._making = threading.RLock()
         self.immediate = self.settings.immediate
@@ -111,6 +115,15 @@ class Runtime:
         self._tokens = itertools.count(1)
         self.parts = self._make_parts(self)
         "The machinery that upper floors put in: see :mod:`.extension`."
+
+    def renew(self) -> None:
+        """Begin anew if this process is another by now.
+
+        uWSGI forks without Python's hooks, and a gevent worker of gunicorn's patches the threads
+        only after the fork: locks that were made before would block all of it.
+        """
+        if self._made_for != _this_world():
+            self.reset()
 
     @property
     def store(self) -> Store:
@@ -237,9 +250,17 @@ class Runtime:
                 try:
                     receiver(self.app, job=job, **data)
                 except Exception:
-                    self.app.logger.exception(
-                        "receiver %r of %s failed for job %s", receiver, signal.name, record.id
-                    )
+                    text = "receiver %r of %s failed for job %s"
+                    args = (receiver, signal.name, record.id)
+                    self.log(logging.ERROR, text, *args, exc_info=True)
+
+    def log(self, level: int, text: str, *args: Any, exc_info: Any = None) -> None:
+        """Write to the app's log; a handler of the application's that fails harms no job."""
+        try:
+            self.app.logger.log(level, text, *args, exc_info=exc_info, stacklevel=2)
+        except Exception:
+            with suppress(Exception):
+                logger.exception("the log of %s failed", self.app.name)
 
     # Jobs that wait.
 
@@ -337,3 +358,8 @@ class Runtime:
         now = time.time()
         kept = self.settings.result_ttl if record.result_ttl is None else record.result_ttl
         return {"state": state, "finished_at": now, "expires_at": now + kept, "holds": False}
+
+
+def _this_world() -> tuple[int, object]:
+    """What locks and threads made here belong to."""
+    return os.getpid(), threading.Lock

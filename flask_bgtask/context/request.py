@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,8 +13,6 @@ import flask.globals
 from flask import Flask, Request, has_request_context, session
 from flask.globals import app_ctx
 from flask.sessions import SessionMixin
-
-from .current import current_job
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -111,8 +109,11 @@ class FrozenSession(dict[str, Any], SessionMixin):
 
 
 @contextmanager
-def thaw_request(app: Flask, frozen: dict[str, Any]) -> Iterator[None]:
-    """Work as if within the frozen request."""
+def thaw_request(app: Flask, frozen: dict[str, Any], failed: Callable[[], None]) -> Iterator[None]:
+    """Work as if within the frozen request.
+
+    :param failed: called where a teardown function of the request failed, to log that.
+    """
     environ = environ_at(frozen["where"])
     environ["REQUEST_METHOD"] = frozen["method"]
     environ["PATH_INFO"] = frozen["path"]
@@ -132,15 +133,15 @@ def thaw_request(app: Flask, frozen: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        _pop(app, context, sys.exc_info()[1])
+        _pop(context, sys.exc_info()[1], failed)
 
 
-def _pop(app: Flask, context: Any, error: BaseException | None) -> None:
+def _pop(context: Any, error: BaseException | None, failed: Callable[[], None]) -> None:
     """Run the teardown functions of the request; an error of theirs changes no result."""
     try:
         context.pop(error)
     except BaseException:
-        app.logger.exception("a teardown function failed after job %s", current_job.id)
+        failed()
 
 
 def _give_session(context: Any, frozen: FrozenSession) -> None:

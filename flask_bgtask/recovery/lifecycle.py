@@ -31,6 +31,7 @@ if hasattr(os, "register_at_fork"):
 
 def start(runtime: Runtime) -> None:
     """Begin to take jobs, also those that other processes left."""
+    runtime.renew()
     if runtime.closed or not runtime.capacity.workers:
         return
     runtime.engine.start(serve=True)

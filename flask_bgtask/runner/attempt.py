@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import Context
@@ -65,9 +66,11 @@ class Attempt:
             context.pop(self.error)
         except BaseException:  # SystemExit too: who waits for the job must get to know its end
             databases.give_back_sessions(context)
-            self.runtime.app.logger.exception(
-                "a teardown function failed after job %s (%s)", self.record.id, self.record.task
-            )
+            self._teardown_failed()
+
+    def _teardown_failed(self) -> None:
+        text = "a teardown function failed after job %s (%s)"
+        self.runtime.log(logging.ERROR, text, self.record.id, self.record.task, exc_info=True)
 
     def _carried(self) -> None:
         self.job.carried = self._carriers()
@@ -78,7 +81,8 @@ class Attempt:
                 if carrier.name in self.job.carried:
                     stack.enter_context(carrier.restore(self.job.carried[carrier.name]))
             if REQUEST in self.job.carried:
-                stack.enter_context(thaw_request(app, self.job.carried[REQUEST]))
+                frozen = self.job.carried[REQUEST]
+                stack.enter_context(thaw_request(app, frozen, self._teardown_failed))
             fn, args, kwargs = self._target()
             result = run_to_end(fn(*args, **kwargs))
             self.result_text = self._text(result)
@@ -116,7 +120,8 @@ class Attempt:
             return codec.encode(result, "result")
         except Exception as error:
             if self.record.durable:
-                self.runtime.app.logger.warning(
+                self.runtime.log(
+                    logging.WARNING,
                     "job %s (%s) succeeded, but only the repr of its result is kept: %s",
                     self.record.id,
                     self.record.task,

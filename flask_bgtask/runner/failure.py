@@ -16,11 +16,12 @@ TRACEBACK_LENGTH = 50_000
 
 def failure_text(error: BaseException) -> str:
     """The row's ``error`` column: type, message and traceback, without our own first frames."""
-    message = _message(error)[:MESSAGE_LENGTH]
+    message = message_of(error)[:MESSAGE_LENGTH]
     return json.dumps([type(error).__name__, message, _traceback(error)[-TRACEBACK_LENGTH:]])
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """The text of an exception, whose own code may fail."""
     try:
         return str(error)
     except Exception:

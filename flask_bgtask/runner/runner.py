@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from ..signals import (
 )
 from ..store import Wanted
 from .attempt import UNUSABLE, Attempt
-from .failure import failure_text
+from .failure import failure_text, message_of
 from .timeouts import Timeouts
 
 T = TypeVar("T")
@@ -170,7 +171,8 @@ class Runner:
         return ended
 
     def _log_failure(self, record: Record, error: BaseException) -> None:
-        self._runtime.app.logger.error(
+        self._runtime.log(
+            logging.ERROR,
             "job %s (%s) failed in attempt %d of %d",
             record.id,
             record.task,
@@ -197,7 +199,8 @@ class Runner:
         try:
             return options.wait_after(used)
         except Exception:
-            self._runtime.app.logger.exception("the backoff of %s failed", record.task)
+            text = "the backoff of %s failed"
+            self._runtime.log(logging.ERROR, text, record.task, exc_info=True)
             return exponential(used)
 
     def _retry(self, job: RunningJob, error: BaseException, wait: float) -> None:
@@ -219,7 +222,8 @@ class Runner:
         if again.cancel_requested:  # while the attempt failed
             runtime.cancel_waiting(record.id)
             return
-        runtime.app.logger.warning(
+        runtime.log(
+            logging.WARNING,
             "job %s (%s) failed in attempt %d of %d and is tried again in %.1f s: %s: %s",
             record.id,
             record.task,
@@ -227,7 +231,7 @@ class Runner:
             record.max_attempts,
             wait,
             type(error).__name__,
-            error,
+            message_of(error),
         )
         runtime.send(job_retrying, again)
         runtime.deliver(again)
@@ -260,7 +264,8 @@ class Runner:
         self._persist(
             lambda: runtime.store.change(record.id, columns, states=_RUNNING, token=record.token)
         )
-        runtime.app.logger.warning(
+        runtime.log(
+            logging.WARNING,
             "job %s names %s, which cannot be imported here; it is left to a process that can",
             record.id,
             record.task,
@@ -294,7 +299,8 @@ class Runner:
                 return write()
             except StoreError:
                 if wait == WRITE_AGAIN[0]:
-                    self._runtime.app.logger.exception("a job's state cannot be written; trying on")
+                    text = "a job's state cannot be written; trying on"
+                    self._runtime.log(logging.ERROR, text, exc_info=True)
                 if self.giving_up.wait(wait):
                     return None
                 wait = min(wait * 2, longest)
@@ -307,7 +313,8 @@ class Runner:
                 job.record.id, columns, states=_RUNNING, token=job.record.token
             )
         except StoreError:
-            runtime.app.logger.warning("progress of job %s was not written", job.id, exc_info=True)
+            text = "progress of job %s was not written"
+            runtime.log(logging.WARNING, text, job.id, exc_info=True)
             return
         if record is not None and "progress" in columns:
             runtime.send(job_progressed, record)

@@ -217,13 +217,13 @@ def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
         if isinstance(error, DuplicateJob) and call.options.on_duplicate == "return":
             return runtime.handle(error.job_id)
         raise
+    if job_submitted.receivers:  # before the job begins, so that they hear of it in this order
+        runtime.send(job_submitted, record)
     try:
         runtime.deliver(record)
     except RuntimeError:  # the workers were shut down at this moment
         runtime.cancel_waiting(record.id)
         raise
-    if job_submitted.receivers:
-        runtime.send(job_submitted, record)
     return call.handle
 
 

@@ -305,9 +305,7 @@ def spoil(
     return seen
 
 
-def test_each_attempt_gets_the_arguments_of_the_submit(
-    make_app: Apps, bg: BackgroundTasks
-) -> None:
+def test_each_attempt_gets_the_arguments_of_the_submit(make_app: Apps, bg: BackgroundTasks) -> None:
     """Lists, dictionaries, dataclasses, other objects: whatever attempts or callers change."""
     app = make_app(BGTASK_WORKERS=1)
     numbers, table, order, basket = [1], {"a": [1]}, Order(["x"]), Basket()

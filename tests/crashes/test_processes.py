@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import Site
+from crash_site import Site
 from harness import gunicorn, wait_until
 
 RACE = """

@@ -122,7 +122,7 @@ class OptionContract:
         app = make_app(**self.config, BGTASK_WORKERS=4, BGTASK_QUEUES={"mail": 2, "cpu": 0})
         with app.app_context():
             mails = [gate.task.using(queue="mail").submit("mail") for _ in range(4)]
-            cpu = gate.task.using(queue="cpu").submit("cpu")
+            cpu = gate.task.using(queue="cpu", durable=True).submit("cpu")
             gate.wait_for(2)
             other = gate.task.using(queue="other").submit("other")
             gate.wait_for(1)

@@ -259,6 +259,13 @@ def test_a_system_without_posix_locks(
         store.add(new_row(store))
 
 
+def test_an_older_sqlite(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python's SQLite lacks what the schema uses, the error says which version it takes."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(StoreError, match=r"SQLite 3\.38 or newer"):
+        open_store().counts()
+
+
 def test_two_apps_in_one_file(open_store: OpenStore, path: Path) -> None:
     """Each sees its own jobs, keys, counts, schedules and pauses alone."""
     first, second = SQLiteStore("first", path), SQLiteStore("second", path)

@@ -14,7 +14,7 @@ from store_rows import PATIENCE, added, begun, ended, new_row
 from flask_bgtask.errors import StoreError
 from flask_bgtask.job import JobState
 from flask_bgtask.store import Filter
-from flask_bgtask.stores.sqlite import SQLiteStore, connections, opening
+from flask_bgtask.stores.sqlite import SQLiteStore, connections, opening, patience
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SQLiteStore]:
     """A store that waits a fifth of a second for a lock."""
-    monkeypatch.setattr(opening, "BUSY_SECONDS", 0.2)
-    monkeypatch.setattr(connections, "BUSY_SECONDS", 0.2)
+    for module in (opening, connections, patience):
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.2)
     made = SQLiteStore("tests", path)
     yield made
     made.close()
@@ -60,8 +60,7 @@ def test_a_lock_that_is_released_in_time(
     store: SQLiteStore, lock: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write waits and is done."""
-    monkeypatch.setattr(opening, "BUSY_SECONDS", PATIENCE)
-    store.close()
+    monkeypatch.setattr(patience, "BUSY_SECONDS", PATIENCE)
     done = threading.Event()
     row = new_row(store)
 

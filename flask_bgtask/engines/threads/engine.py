@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 from ...engine import Capacity, Run, place
@@ -67,7 +67,7 @@ class ThreadsEngine:
         # given up, or a waiting job is withdrawn.
         self._lock = threading.Lock()
         self._less = threading.Condition(self._lock)
-        self._inbox: Inbox = SimpleQueue()
+        self._inbox: Inbox = queue.SimpleQueue()
         self._threads: set[threading.Thread] = set()
         self._idle = 0  # threads at the inbox to which nothing was sent yet
         self._taken = 0  # places

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import weakref
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from ...job import Record
@@ -18,7 +18,7 @@ STOP = "stop"
 #: A claimed job, or ``None`` for a look at what waits; either comes with a place.
 Errand = Record | None
 
-Inbox = SimpleQueue["Errand | str"]
+Inbox = queue.SimpleQueue["Errand | str"]
 
 
 def start_worker(

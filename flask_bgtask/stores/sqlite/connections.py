@@ -20,6 +20,7 @@ from typing import Any
 from ...errors import StoreError
 from .explain import BROKEN, BUSY_SECONDS, code_of, explained
 from .opening import Identity, check, identity, make_file, open_reader, open_writer
+from .patience import patiently
 from .rows import writable
 
 #: Reading connections that are kept open while nobody needs them.
@@ -89,9 +90,9 @@ class Connections:
         try:
             connection = self._writer or self._open_writer()
             try:
-                changed = connection.execute(statement, values).rowcount
+                changed = patiently(connection, statement, values).rowcount
             except UnicodeEncodeError:
-                changed = connection.execute(statement, writable(values)).rowcount
+                changed = patiently(connection, statement, writable(values)).rowcount
             # After the write: one that went to a deleted file was not accepted.
             self._check_file()
             return changed
@@ -109,7 +110,7 @@ class Connections:
         with self.locked():
             try:
                 connection = self._writer or self._open_writer()
-                return connection.execute(statement, values).fetchall()
+                return patiently(connection, statement, values).fetchall()
             except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
                 raise self._failed(error) from error
 

@@ -17,6 +17,9 @@ from .explain import BUSY_SECONDS, code_of, damaged
 #: commit waits for the disk anyway, and a shorter log makes that wait shorter.
 _AUTOCHECKPOINT = {"NORMAL": 4000, "FULL": 1000}
 
+#: The oldest SQLite that has all we use: ``STRICT`` tables, ``json_each``.
+OLDEST = (3, 38)
+
 #: Largest file, in bytes, that is read through at the start (a tenth of a second).
 CHECKED_SIZE = 64 * 1024 * 1024
 
@@ -75,6 +78,11 @@ def open_writer(path: Path, synchronous: str) -> sqlite3.Connection:
 
     :raises StoreError: the file is of a newer version, damaged or another program's.
     """
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise StoreError(
+            f"the SQLite store needs SQLite {'.'.join(map(str, OLDEST))} or newer and this Python "
+            f"has {sqlite3.sqlite_version}: set BGTASK_STORE to 'memory' or to a database server"
+        )
     connection = connect(path)
     try:
         if _versions(connection) != (schema.APPLICATION_ID, schema.VERSION):
@@ -82,6 +90,7 @@ def open_writer(path: Path, synchronous: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_AUTOCHECKPOINT.get(synchronous, 1000)}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA busy_timeout = 0")  # who uses it waits in its own way
     except BaseException:
         connection.close()
         raise
