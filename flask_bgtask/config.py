@@ -21,7 +21,8 @@ DEFAULT_MASK = (
     "session", "card", "cvv", "iban", "ssn", "pin",
 )  # fmt: skip
 
-_STORE_URL = re.compile(r"(sqlite|postgresql|mysql)(\+\w+)?://")
+# SQLite's own ":memory:" would be a file of that name.
+_STORE_URL = re.compile(r"sqlite:///(?!:memory:).+|(postgresql|mysql)(\+\w+)?://.+")
 _QUEUE = re.compile(r"[\w.:-]{1,100}")
 
 
@@ -79,7 +80,7 @@ def _seconds(*, zero: bool) -> Callable[[Any], float]:
 
 
 def _store(value: Any) -> str:
-    if isinstance(value, str) and (value in ("sqlite", "memory") or _STORE_URL.match(value)):
+    if isinstance(value, str) and (value in ("sqlite", "memory") or _STORE_URL.fullmatch(value)):
         return value
     raise _Wrong(
         "'sqlite', 'memory' or a URL such as 'sqlite:////var/lib/app/jobs.sqlite3' is expected"
@@ -114,7 +115,10 @@ def _prefix(value: Any) -> str | None:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(name, str) and name for name in value):
+    good = isinstance(value, (list, tuple, set, frozenset)) and all(
+        isinstance(name, str) and name for name in value
+    )
+    if not good:
         raise _Wrong("a list of argument names is expected")
     return tuple(name.lower() for name in value)
 
@@ -176,14 +180,15 @@ def _checked(app: Flask, name: str) -> Any:
     value = app.config[_key(name)]
     try:
         return _CHECKS[name](value)
-    except (_Wrong, TypeError) as error:
+    except _Wrong as error:
         raise ConfigError(_key(name), value, str(error)) from None
 
 
 def _warn_of_unknown_keys(app: Flask) -> None:
-    known = [_key(name) for name in _CHECKS]
+    known = {_key(name) for name in _CHECKS}
     for key in app.config:
         if key.startswith("BGTASK_") and key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            # Without the prefix, which would make any two keys look alike.
+            near = difflib.get_close_matches(key.removeprefix("BGTASK_").lower(), _CHECKS, 1)
+            hint = f"; did you mean {_key(near[0])}?" if near else ""
             app.logger.warning("Flask-BgTask knows no setting %s%s", key, hint)

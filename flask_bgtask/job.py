@@ -178,7 +178,8 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else _moment(seconds)
 
 
-def _parsed(text: str | None) -> Any:
+def parsed(text: str | None) -> Any:
+    """The data of a column with JSON; ``None`` if there is nothing, or nothing readable."""
     try:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):
@@ -186,21 +187,21 @@ def _parsed(text: str | None) -> Any:
 
 
 def _progress(text: str | None) -> Progress | None:
-    match _parsed(text):
+    match parsed(text):
         case [int() | float() as done, None | int() | float() as total, str() as note]:
             return Progress(done, total, note)
     return None
 
 
 def _error(text: str | None) -> JobError | None:
-    match _parsed(text):
+    match parsed(text):
         case [str() as kind, str() as message, str() as traceback]:
             return JobError(kind, message, traceback)
     return JobError("Unreadable", f"the store has {text[:200]!r}", "") if text else None
 
 
 def _log_lines(text: str | None) -> Iterator[LogLine]:
-    lines = _parsed(text)
+    lines = parsed(text)
     for line in lines if isinstance(lines, list) else ():
         match line:
             case [int() as attempt, int() | float() as at, str() as message]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .errors import ArgumentError
+
 #: What a function may give as ``backoff``: seconds, seconds for each retry, or attempt -> seconds.
 Backoff = float | Sequence[float] | Callable[[int], float]
 
@@ -140,8 +142,20 @@ class StoredOptions:
 
 
 def stored_options(base: Options, text: str | None) -> Options | StoredOptions:
-    """The options under which an attempt of a row runs."""
-    return StoredOptions(base, json.loads(text)) if text else base
+    """The options under which an attempt of a row runs.
+
+    :raises ArgumentError: the text is none that :meth:`Options.stored` gave.
+    """
+    if not text:
+        return base
+    try:
+        kept = json.loads(text)
+        for seconds in (kept.get("timeout"), *kept.get("backoff", ())):
+            _seconds("options", seconds)
+        frozenset(kept.get("retry_on") or ())
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ArgumentError("options", f"in the store cannot be read: {error}") from error
+    return StoredOptions(base, kept)
 
 
 def type_name(kind: type) -> str:

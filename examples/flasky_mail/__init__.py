@@ -1,4 +1,4 @@
-"""A small application with user accounts, mail and long reports, all on Flask-BgTask.
+"""A small application with user accounts, mail, long reports and schedules, all on Flask-BgTask.
 
 ``make demo`` serves it; see :mod:`.__main__`.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import inbox, mailings, pages, reports, users
+from . import digests, inbox, mailings, pages, reports, users
 from .extensions import bg, db, login_manager, mail
 
 #: Where the demo keeps its files unless it is told another folder.
@@ -45,7 +45,7 @@ def create_app(
     app.config.update(config or {})
     for extension in (db, mail, login_manager, bg):
         extension.init_app(app)
-    for module in (pages, users, reports, mailings, inbox):
+    for module in (pages, users, reports, mailings, digests, inbox):
         app.register_blueprint(module.blueprint)
     with _alone(folder), app.app_context():
         app.config["SECRET_KEY"] = app.config["SECRET_KEY"] or _secret_key(folder)

@@ -12,10 +12,15 @@ from flask_bgtask import Handle, MailReceipt
 from .extensions import bg
 
 
-def send_email(to: str, subject: str, template: str, **values: Any) -> Handle[MailReceipt]:
+def send_email(
+    to: str, subject: str, template: str, *, after_commit: bool = False, **values: Any
+) -> Handle[MailReceipt]:
     """Render ``mail/<template>.txt`` and ``.html`` here and now, and send them in the background.
 
     ``url_for`` in the templates sees the request, so links get the host that the visitor used.
+
+    :param after_commit: send it once the database session has committed, and not at all if it
+        does not.
     """
     message = Message(
         subject,
@@ -23,4 +28,5 @@ def send_email(to: str, subject: str, template: str, **values: Any) -> Handle[Ma
         body=render_template(f"mail/{template}.txt", **values),
         html=render_template(f"mail/{template}.html", **values),
     )
-    return bg.using(label=f"{subject}, to {to}").send_mail(message)
+    options = bg.using(label=f"{subject}, to {to}", after_commit=after_commit)
+    return options.send_mail(message)

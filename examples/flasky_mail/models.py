@@ -1,4 +1,4 @@
-"""Users, reports and mailings in the application's own database."""
+"""Users, mailings and subscriptions in the application's own database."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from flask import current_app
 from flask_login import UserMixin
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.security import check_password_hash, generate_password_hash
 
@@ -63,6 +64,14 @@ class Mailing(db.Model):  # type: ignore[name-defined]
     subject: Mapped[str]
     readers: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Subscription(db.Model):  # type: ignore[name-defined]
+    """Who is in here gets a digest every minute."""
+
+    __tablename__ = "subscriptions"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id), primary_key=True)
 
 
 def _tokens() -> URLSafeTimedSerializer:

@@ -21,7 +21,7 @@ EFFORT = 0.25
 blueprint = Blueprint("reports", __name__)
 
 
-@bg.task(retries=1)
+@bg.task(retries=1, serial="reports")  # one at a time, in order: they weigh on the database
 def report(days: int) -> dict[str, Any]:
     """How many users registered on each of the last days; newest day first."""
     today = now().replace(hour=0, minute=0, second=0, microsecond=0)

@@ -32,8 +32,9 @@ def register() -> Response | tuple[str, int]:
     user = User(email=form["email"].lower(), username=form["username"])
     user.set_password(form["password"])
     db.session.add(user)
+    db.session.flush()  # the link in the mail has the user's id
+    _send_confirmation(user, after_commit=True)  # whose account is not kept gets no mail
     db.session.commit()
-    _send_confirmation(user)
     return redirect(url_for("inbox.caught", fresh=1))
 
 
@@ -94,8 +95,15 @@ def _what_is_wrong(form: dict[str, str]) -> str | None:
     return None
 
 
-def _send_confirmation(user: User) -> None:
+def _send_confirmation(user: User, *, after_commit: bool = False) -> None:
     link = url_for("users.confirm", token=user.confirmation_token(), _external=True)
-    handle = send_email(user.email, "Confirm your account", "confirm", user=user, link=link)
+    handle = send_email(
+        user.email,
+        "Confirm your account",
+        "confirm",
+        after_commit=after_commit,
+        user=user,
+        link=link,
+    )
     sent = Markup('A mail to {} is on its way: see <a href="{}">its job</a>.')
     flash(sent.format(user.email, handle.status_url))

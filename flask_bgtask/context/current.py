@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from werkzeug.local import LocalProxy
 
 from ..errors import JobCancelled, JobTimeout
-from ..job import Record
+from ..job import Record, parsed
 
 T = TypeVar("T")
 
@@ -74,12 +74,16 @@ class RunningJob(NullJob):
         self.record = record
         self.carried: dict[str, Any] = {}
         "Data of the carriers; what the task submits inherits it."
-        self.memo: dict[str, Any] = json.loads(record.memo) if record.memo else {}
+        memo = parsed(record.memo) if record.memo else {}
+        self.readable = isinstance(memo, dict)
+        "Whether what an earlier attempt left in the store is as it was written."
+        self.memo: dict[str, Any] = memo if isinstance(memo, dict) else {}
         "Private JSON data that this attempt leaves to the next."
         self.timed_out = False
         self._write = write
         self._later = later
-        self._logs: list[list[Any]] = json.loads(record.logs) if record.logs else []
+        logs = parsed(record.logs)
+        self._logs: list[list[Any]] = logs if isinstance(logs, list) else []
         self._unwritten: dict[str, Any] = {}
         self._next_write = 0.0
         self._next_breath = 0.0

@@ -73,6 +73,7 @@ class Attempt:
         self.runtime.log(logging.ERROR, text, self.record.id, self.record.task, exc_info=True)
 
     def _carried(self) -> None:
+        self._check_row()
         self.job.carried = self._carriers()
         app = self.runtime.app
         with ExitStack() as stack:
@@ -92,13 +93,27 @@ class Attempt:
         if self._call is not None:
             return self._call.carried
         text = self.record.carried
-        carried: dict[str, Any] = {} if text is None else self.runtime.codec.decode(text)
+        carried = {} if text is None else self.runtime.codec.decode(text)
+        if type(carried) is not dict:
+            raise ArgumentError("carried", "in the store cannot be read: it is no dictionary")
         return carried
+
+    def _check_row(self) -> None:
+        """Use nothing of a row that ``submit`` did not write, as far as that can be told.
+
+        :raises itsdangerous.BadSignature: a bare function that is not signed.
+        :raises ArgumentError: what an earlier attempt left cannot be read.
+        """
+        if self._call is not None and self._call.prepared is not None:
+            return
+        if self.record.task not in self.runtime.registry.tasks:
+            verify(self.runtime.app, self.record)
+        if not self.job.readable:
+            raise ArgumentError("memo", "in the store cannot be read: it is no dictionary")
 
     def _target(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """The function and its arguments as they were at submit.
 
-        :raises itsdangerous.BadSignature: the row was not written by ``submit``.
         :raises UnknownFunction: this process does not have the function.
         """
         if self._call is not None and self._call.prepared is not None:
@@ -106,7 +121,6 @@ class Attempt:
         record, codec = self.record, self.runtime.codec
         task = self.runtime.registry.tasks.get(record.task)
         if task is None:
-            verify(self.runtime.app, record)
             return codec.decode_call(record.task, record.arguments or "")
         args, kwargs = codec.decode_arguments(record.arguments or "")
         return task.fn, args, kwargs

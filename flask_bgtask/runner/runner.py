@@ -71,6 +71,11 @@ class Runner:
         runtime.running[record.id] = job
         try:
             self._attempt(record, job)
+        except Exception as error:
+            # Its row is not as we wrote it, or this is a fault of ours: no job stays running.
+            self._timeouts.remove(job)
+            if not self._fail(job, error):
+                raise
         finally:
             runtime.running.pop(record.id, None)
             self._unwritten.pop(record.id, None)
@@ -134,13 +139,15 @@ class Runner:
         if ended is not None:
             self._runtime.send(job_succeeded, ended)
 
-    def _fail(self, job: RunningJob, error: BaseException, *, late: bool = False) -> None:
+    def _fail(self, job: RunningJob, error: BaseException, *, late: bool = False) -> bool:
+        """Whether this attempt was the one to end the job."""
         columns: dict[str, Any] = {"error": failure_text(error)}
         if late:
             columns["holds"] = True  # until its thread comes back
         ended = self._finish(job, JobState.FAILED, columns, error=error)
         if ended is not None:
             self._runtime.send(job_failed, ended)
+        return ended is not None
 
     def _finish(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from core_helpers import PATIENCE, Gate
 from flask import Flask
+from flask_login import LoginManager, UserMixin, current_user
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -24,7 +25,7 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 
 
-class Author(db.Model):
+class Author(UserMixin, db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     books: Mapped[list[Book]] = relationship(back_populates="author")
@@ -44,7 +45,7 @@ class Book(db.Model):
 
 
 @pytest.fixture
-def library(make_app: Apps, tmp_path: Any) -> Iterator[Flask]:
+def library(make_app: Apps, bg: BackgroundTasks, tmp_path: Any) -> Iterator[Flask]:
     """An app with a database file, one author and two books; inside of its context."""
     app = make_app(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path / 'library.sqlite3'}")
     db.init_app(app)
@@ -55,7 +56,7 @@ def library(make_app: Apps, tmp_path: Any) -> Iterator[Flask]:
         db.session.commit()
         yield app
         # Its connections are closed when all that runs has ended.
-        app.extensions["bgtask"].engine.shutdown(wait=True, cancel=False)
+        bg.shutdown()
         db.session.remove()
         db.engine.dispose()
 
@@ -219,11 +220,7 @@ def test_the_session_itself_is_refused(library: Flask, bg: BackgroundTasks) -> N
 
 def test_a_logged_in_user_that_is_a_row(library: Flask, bg: BackgroundTasks) -> None:
     """``current_user`` is unwrapped to its row, and that travels by reference."""
-    from flask_login import LoginManager, current_user
-
     manager = LoginManager(library)
-    Author.is_authenticated = True  # type: ignore[attr-defined]
-    Author.get_id = lambda self: str(self.id)  # type: ignore[attr-defined]
 
     @manager.request_loader
     def load(_: Any) -> Author:
