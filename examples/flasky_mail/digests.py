@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -83,7 +83,7 @@ def schedule() -> Answer:
     """Send one in so many seconds, or at a time."""
     try:
         when = _when()
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, OverflowError):
         flash("When? So many seconds from now, or a date and a time, please.", "error")
         return overview(), 422
     try:
@@ -139,11 +139,12 @@ def _submit(user: User, **when: Any) -> None:
 def _when() -> dict[str, Any]:
     """What the form says, as options of the job.
 
-    :raises ValueError: or ``LookupError``: it says nothing that could be meant.
+    :raises ValueError: or ``LookupError`` or ``OverflowError``: nothing that could be meant.
     """
     if request.form.get("at"):
         at = datetime.fromisoformat(request.form["at"])
-        return {"eta": at.replace(tzinfo=ZoneInfo(request.form.get("zone") or "UTC"))}
+        local = at.replace(tzinfo=ZoneInfo(request.form.get("zone") or "UTC"))
+        return {"eta": local.astimezone(UTC)}
     seconds = int(request.form["seconds"])
     if not 0 <= seconds <= LONGEST:
         raise ValueError(seconds)

@@ -76,8 +76,9 @@ class Recovery:
             return {**ending, "error": _error("JobLost", _LOST)}, job_lost
         if record.drained:
             # Its process was told to stop: neither a crash nor one of its attempts.
-            return {**_AGAIN, "attempt": record.attempt - 1, "drained": False}, job_retrying
-        crashes = record.crashes + 1
+            attempt = max(0, record.attempt - 1)
+            return {**_AGAIN, "attempt": attempt, "drained": False}, job_retrying
+        crashes = min(record.crashes, POISON) + 1
         if crashes >= POISON:
             ending = self._runtime.ending(record, JobState.FAILED)
             return {**ending, "crashes": crashes, "error": _error("Poison", _POISON)}, job_failed

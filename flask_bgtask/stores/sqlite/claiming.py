@@ -11,6 +11,9 @@ from ...job import Record
 from ...store import Wanted
 from .rows import SELECTED
 
+#: Attempts are counted up to here: a row that somebody gave more must not stop who claims it.
+MOST_ATTEMPTS = 2**31
+
 _ANY_OF = "(SELECT value FROM json_each(?))"
 
 # Only the oldest holder of a serial key, and only while no holder runs or is late. The second
@@ -80,7 +83,8 @@ def take(names: tuple[str, ...], serial: bool) -> str:
     """
     columns = "".join(f', "{name}" = ?' for name in names)
     return (
-        f"UPDATE job SET state = 'running', attempt = attempt + 1{columns}, process = ? "
+        f"UPDATE job SET state = 'running', attempt = min(attempt, {MOST_ATTEMPTS}) + 1{columns}, "
+        "process = ? "
         "WHERE seq = ? AND id = ? AND state = 'queued' AND attempt = ? AND crashes = ? "
         f"AND token IS ?{' AND ' + _ITS_TURN if serial else ''}"
     )

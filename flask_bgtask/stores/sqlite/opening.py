@@ -62,6 +62,8 @@ def connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
+    # Another program may have written a text that is none: it must not hide the other rows.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
     connection.create_function("casefold", 1, str.casefold, deterministic=True)
     return connection
 

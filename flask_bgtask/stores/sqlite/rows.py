@@ -81,10 +81,15 @@ def names_of(columns: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(columns)
 
 
+def state_of(text: str) -> JobState:
+    """The state of a name; one that none of us wrote means that nothing will come of the job."""
+    return _STATES.get(text, JobState.LOST)
+
+
 def decode(row: tuple[Any, ...]) -> Record:
     """The record of a row that :data:`SELECTED` gave."""
     columns = dict(zip(COLUMNS, row))
-    columns["state"] = _STATES[columns["state"]]
+    columns["state"] = state_of(columns["state"])
     for name in _FLAGS:
         columns[name] = columns[name] == 1
     return Record(**columns)

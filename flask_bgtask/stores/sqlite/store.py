@@ -22,7 +22,7 @@ from .connections import Connections
 from .inserting import insert, refuse, write_kept
 from .liveness import Liveness
 from .orphans import find_orphans, has_rows
-from .rows import WIDTH, decode, encode, names_of, plain
+from .rows import WIDTH, decode, encode, names_of, plain, state_of
 from .schema import TICKED
 
 #: Seconds between two looks whether this process's lock file is still there.
@@ -148,12 +148,15 @@ class SQLiteStore:
                 return None
             row = decode(rows[0])
             if not wanted.knows(row.task):
+                if row.task in unknown:  # its name is no UTF-8: make it one that can be passed over
+                    db.write("UPDATE job SET task = ? WHERE seq = ?", (row.task, row.seq))
                 unknown.add(row.task)
                 continue
             statement = claiming.take(names, row.serial is not None)
             if db.write(statement, [*values, self.process, *claiming.as_seen(row)]):
                 begun = {"state": JobState.RUNNING, "process": self.process}
-                return row.copy(**columns, **begun, attempt=row.attempt + 1)
+                attempt = min(row.attempt, claiming.MOST_ATTEMPTS) + 1
+                return row.copy(**columns, **begun, attempt=attempt)
 
     def promote(self, now: float) -> float | None:
         """See :meth:`.Store.promote`."""
@@ -185,8 +188,10 @@ class SQLiteStore:
 
     def counts(self) -> dict[JobState, int]:
         """See :meth:`.Store.counts`."""
-        found = {JobState(state): jobs for state, jobs in self._read_all(reading.COUNTS)}
-        return {state: found.get(state, 0) for state in JobState}
+        found = dict.fromkeys(JobState, 0)
+        for text, jobs in self._read_all(reading.COUNTS):
+            found[state_of(text)] += jobs
+        return found
 
     def oldest_queued(self) -> float | None:
         """See :meth:`.Store.oldest_queued`."""
