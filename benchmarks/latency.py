@@ -7,6 +7,7 @@ that calls ``current_job.checkpoint()``; and with one in ``flask bgtask worker -
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import statistics
@@ -52,8 +53,8 @@ def create_app():
     @app.post("/burn")
     def start():
         queue = "cpu" if "SPLIT" in os.environ else "default"
-        burn.using(queue=queue).submit(float(request.args["seconds"]), request.args["pauses"] == "1")
-        return "", 202
+        seconds, pauses = float(request.args["seconds"]), request.args["pauses"] == "1"
+        return bg.accepted(burn.using(queue=queue).submit(seconds, pauses))
 
     return app
 
@@ -89,12 +90,13 @@ class Server:
         self.stack.callback(process.wait)
         self.stack.callback(process.kill)
 
-    def ask(self, method: str, path: str) -> None:
+    def ask(self, method: str, path: str) -> bytes:
         self.connection.request(method, path, headers={"Content-Length": "0"})
         answer = self.connection.getresponse()
-        answer.read()
+        body = answer.read()
         if answer.status >= 400:
             raise RuntimeError(f"{method} {path}: {answer.status}")
+        return body
 
     def median(self) -> float:
         """Seconds of one request.
@@ -112,12 +114,23 @@ class Server:
 
     def burning(self, *, pauses: bool) -> float:
         """The median while a task burns; waits for its end."""
-        self.ask("POST", f"/burn?seconds=8&pauses={int(pauses)}")
-        time.sleep(0.5)
-        begin = time.monotonic()
+        job = json.loads(self.ask("POST", f"/burn?seconds=8&pauses={int(pauses)}"))
+        self.wait_for(job["id"], "running")
         median = self.median()
-        time.sleep(max(0.0, 8 - (time.monotonic() - begin)))
+        if self.state(job["id"]) != "running":
+            raise RuntimeError("the task had ended before the last request")
+        self.wait_for(job["id"], "succeeded")
         return median
+
+    def state(self, job_id: str) -> str:
+        return str(json.loads(self.ask("GET", f"/bgtasks/{job_id}"))["state"])
+
+    def wait_for(self, job_id: str, state: str) -> None:
+        end = time.monotonic() + 20
+        while (now := self.state(job_id)) != state:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the task is {now}; is there a process that runs it?")
+            time.sleep(0.05)
 
 
 def main() -> dict[str, float]:
@@ -136,7 +149,6 @@ def main() -> dict[str, float]:
         (folder / "bench_app.py").write_text(APPLICATION)
         server = Server(folder, stack, SPLIT="1")
         server.run("-m", "flask", "--app", "bench_app", "bgtask", "worker", "--queues", "cpu")
-        time.sleep(2)
         found["a task in a worker process"] = server.burning(pauses=False)
     idle = statistics.mean([found["idle"], found["idle again"]])
     for name, median in found.items():

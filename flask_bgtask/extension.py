@@ -12,10 +12,10 @@ from weakref import WeakSet
 
 from flask import Blueprint, Flask, Response, current_app, has_app_context
 
-from . import databases, mail, parts, scheduler, startup, task, web
+from . import cli, databases, mail, parts, scheduler, startup, task, web
 from .arguments import Codec
 from .config import read_settings
-from .context import Carrier
+from .context import Carrier, take_unwritten
 from .errors import BgTaskError
 from .handle import Handle
 from .job import Job, JobState, Page
@@ -93,6 +93,9 @@ class BackgroundTasks(Executor):
             app,
             start=lambda: lifecycle.start(runtime),
             stop=lambda: lifecycle.drain(runtime, settings.drain_timeout),
+        )
+        cli.add_commands(
+            app, self, details=web.details, finish=startup.finish, mail_task=mail.TASK_NAME
         )
 
     def runtime(self, app: Flask | None = None) -> Runtime:
@@ -399,11 +402,11 @@ def _flush(runtime: Runtime) -> Callable[[BaseException | None], None]:
     """Before a response leaves, what was submitted for it is there for every process."""
 
     def flush(_: BaseException | None) -> None:
-        if runtime.has_store:
+        if runtime.has_store and take_unwritten():
             try:
                 runtime.store.flush()
-            except BgTaskError:
-                runtime.app.logger.exception("new jobs are not written yet; trying again")
+            except BgTaskError as error:
+                runtime.troubles.tell(error)
 
     return flush
 

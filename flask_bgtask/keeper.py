@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable
-
-logger = logging.getLogger("flask_bgtask")
 
 #: What a duty gives back: seconds until it wants to be called again; ``None``: when poked.
 Duty = Callable[[], "float | None"]
@@ -21,10 +18,14 @@ LONGEST = 60.0
 
 
 class Keeper:
-    """Calls duties at their times, on a thread that is started when first needed."""
+    """Calls duties at their times, on a thread that is started when first needed.
 
-    def __init__(self, name: str) -> None:
+    :param failed: told of the error of a duty, which is called again in a second.
+    """
+
+    def __init__(self, name: str, failed: Callable[[Exception], None]) -> None:
         self._name = name
+        self._failed = failed
         # Guards everything below; also wakes the thread when something is due earlier.
         self._changed = threading.Condition()
         self._due: dict[Duty, float] = {}
@@ -82,8 +83,8 @@ class Keeper:
         """Call one duty and note when it wants to be called again."""
         try:
             again = duty()
-        except Exception:
-            logger.exception("housekeeping failed; it is tried again in a second")
+        except Exception as error:
+            self._failed(error)
             again = REST_AFTER_ERROR
         if again is not None:
             self.poke(duty, again)

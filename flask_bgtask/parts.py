@@ -74,6 +74,7 @@ def make_engine(runtime: Runtime) -> Engine:
         keeper=runtime.keeper,
         capacity=runtime.capacity,
         knows=runtime.parts.runner.knows,
+        failed=runtime.troubles.tell,
     )
     engine.pause_all(runtime.store.paused())
     return engine

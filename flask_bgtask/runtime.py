@@ -30,6 +30,7 @@ from .options import Options
 from .room import Room
 from .signals import job_cancelled
 from .store import Filter, Store
+from .troubles import Troubles
 
 logger = logging.getLogger("flask_bgtask")
 
@@ -102,7 +103,8 @@ class Runtime:
         "The workers of this process were told to end; nothing new is accepted."
         self._store: Store | None = None
         self._engine: Engine | None = None
-        self.keeper = Keeper(f"bgtask-{self.app.name}")
+        self.troubles = Troubles(self.log)
+        self.keeper = Keeper(f"bgtask-{self.app.name}", self.troubles.tell)
         # These four are written and read by single dictionary operations, which are atomic.
         self.calls: dict[str, Call] = {}
         self.running: dict[str, RunningJob] = {}

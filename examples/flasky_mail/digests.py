@@ -55,7 +55,7 @@ def digest(user: User) -> int:
     return len(lines)
 
 
-@bg.periodic(cron="* * * * *", catch_up="skip")
+@bg.periodic(cron="* * * * *", catch_up="skip", label="the digests of this minute")
 @bg.task(result_ttl=300)
 def every_minute() -> int:
     """Begin the digests of all who want one each minute; how many."""

@@ -13,6 +13,7 @@ from .current import (
     submitting_job,
 )
 from .request import freeze_request, request_of, thaw_request
+from .unwritten import note_unwritten, take_unwritten
 from .variables import copied_variables, own_decimal_context
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "copied_variables",
     "current_job",
     "freeze_request",
+    "note_unwritten",
     "null_job",
     "own_decimal_context",
     "request_of",
@@ -32,5 +34,6 @@ __all__ = [
     "running_as",
     "running_job",
     "submitting_job",
+    "take_unwritten",
     "thaw_request",
 ]

@@ -36,7 +36,8 @@ def capture_builtin(app: Flask) -> dict[str, Any]:
     """URL root, the logged-in user's id, locale and time zone of a request of this app.
 
     Not by carriers of their own: every submit pays for this, and they share the look at the
-    request. Outside one there is nothing; Flask-Babel's selectors, which mostly read it, would fail.
+    request. Outside one there is nothing; Flask-Babel's selectors, which mostly read it, would
+    fail.
     """
     request = request_of(app)
     if request is None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 from weakref import WeakSet
 
-from ..errors import JobLost, StoreError
+from ..errors import BgTaskError, JobLost, StoreError
 from ..job import JobState
 from ..runtime import Runtime
 from ..signals import job_lost
+
+#: Seconds until workers are started again where the store could not be used.
+START_AGAIN = 1.0
 
 #: Every app's state in this process; a forked child begins them anew.
 _runtimes: WeakSet[Runtime] = WeakSet()
@@ -32,9 +37,20 @@ if hasattr(os, "register_at_fork"):
 def start(runtime: Runtime) -> None:
     """Begin to take jobs, also those that other processes left."""
     runtime.renew()
+    again = _start(runtime)
+    if again is not None:
+        runtime.keeper.poke(functools.partial(_start, runtime), again)
+
+
+def _start(runtime: Runtime) -> float | None:
+    """Duty: the same, once the store can be used; a server serves its other pages meanwhile."""
     if runtime.closed or not runtime.capacity.workers:
-        return
-    runtime.engine.start(serve=True)
+        return None
+    try:
+        runtime.engine.start(serve=True)
+    except BgTaskError as error:
+        runtime.troubles.tell(error)
+        return START_AGAIN if isinstance(error, StoreError) else None
     parts = runtime.parts
     parts.watcher.serving = True
     for duty in (
@@ -45,6 +61,7 @@ def start(runtime: Runtime) -> None:
     ):
         runtime.keeper.poke(duty)
     runtime.keeper.poke(runtime.promote)
+    return None
 
 
 def shutdown(runtime: Runtime, *, wait: bool, cancel: bool) -> None:
@@ -62,6 +79,7 @@ def drain(runtime: Runtime, timeout: float) -> bool:
     """Take no new job, give those that run here ``timeout`` seconds; whether all ended."""
     runtime.closed = True
     done = not runtime.has_engine or runtime.engine.drain(timeout)
+    runtime.parts.runner.giving_up.set()
     if runtime.has_store:
         _mark_rest(runtime)
     if done:
@@ -94,8 +112,9 @@ def _mark_rest(runtime: Runtime) -> None:
                 columns = {"drained": True, "memo": memo}
                 runtime.store.change(job.record.id, columns, token=job.record.token)
         runtime.store.flush()
-    except StoreError:
-        runtime.app.logger.exception("the jobs that were cut short cannot be noted as such")
+    except StoreError as error:
+        text = "the jobs that were cut short cannot be noted as such: %s"
+        runtime.log(logging.ERROR, text, error)
 
 
 def _lose(runtime: Runtime, job_id: str) -> None:

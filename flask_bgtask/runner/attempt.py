@@ -30,7 +30,7 @@ REPR_LENGTH = 10_000
 
 
 class Attempt:
-    """Calls the function of a job in an app context with its carriers, and notes what came of it."""
+    """Calls the function of a job in an app context with its carriers; notes what came of it."""
 
     def __init__(
         self, runtime: Runtime, record: Record, call: Call | None, job: RunningJob

@@ -304,10 +304,8 @@ class Runner:
         while True:
             try:
                 return write()
-            except StoreError:
-                if wait == WRITE_AGAIN[0]:
-                    text = "a job's state cannot be written; trying on"
-                    self._runtime.log(logging.ERROR, text, exc_info=True)
+            except StoreError as error:
+                self._runtime.troubles.tell(error)
                 if self.giving_up.wait(wait):
                     return None
                 wait = min(wait * 2, longest)
@@ -319,9 +317,8 @@ class Runner:
             record = runtime.store.change(
                 job.record.id, columns, states=_RUNNING, token=job.record.token
             )
-        except StoreError:
-            text = "progress of job %s was not written"
-            runtime.log(logging.WARNING, text, job.id, exc_info=True)
+        except StoreError as error:
+            runtime.troubles.tell(error)
             return
         if record is not None and "progress" in columns:
             runtime.send(job_progressed, record)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .placing import first
+from .placing import first, logger
 from .watched import begin_all, finish
 
 #: Seconds between looks whether uWSGI has loaded the app, and how many looks there are.
@@ -24,10 +24,19 @@ def place() -> None:
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is None or not hasattr(uwsgi, "worker_id") or not first("uwsgi"):
         return
+    if not getattr(uwsgi, "has_threads", True):
+        logger.warning(_NO_THREADS)
     if uwsgi.worker_id() > 0:
         threading.Thread(target=_await_lazy_app, args=(uwsgi,), daemon=True).start()
     else:
         _chain(uwsgi, "post_fork_hook", _begin_uwsgi)
+
+
+_NO_THREADS = (
+    "uWSGI runs without threads of the application's own: background jobs begin and come no "
+    "further, but while a request is answered. Write enable-threads = true into its configuration "
+    "(--enable-threads on its command line)"
+)
 
 
 def _begin_uwsgi() -> None:

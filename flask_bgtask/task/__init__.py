@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .control import cancel, retry
+from .control import cancel, requeue, retry
 from .mapping import iterate
 from .registering import Decorator, register
 from .submission import draft
@@ -17,6 +17,7 @@ __all__ = [
     "draft",
     "iterate",
     "register",
+    "requeue",
     "retry",
     "submit_callable",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import JobCancelled, JobStateError
-from ..job import Job, JobState
+from ..job import Job, JobState, Record
 from ..runtime import Runtime
 from ..signals import job_retrying
 
@@ -39,6 +39,18 @@ def retry(runtime: Runtime, job_id: str) -> Job:
     :raises JobStateError: its state forbids it, or its arguments are gone.
     :raises DuplicateJob: another job holds its ``unique`` key by now.
     """
+    again = requeue(runtime, job_id)
+    runtime.deliver(again)
+    return runtime.show(again)
+
+
+def requeue(runtime: Runtime, job_id: str) -> Record:
+    """The same where this process runs no jobs: one that does will find the row.
+
+    :raises JobNotFound: there is no such job.
+    :raises JobStateError: its state forbids it, or its arguments are gone.
+    :raises DuplicateJob: another job holds its ``unique`` key by now.
+    """
     record = runtime.record(job_id)
     if record.state not in _AGAIN:
         why = "only a failed, cancelled or lost job can be queued again"
@@ -52,8 +64,7 @@ def retry(runtime: Runtime, job_id: str) -> Job:
     if again is None:
         raise JobStateError(job_id, runtime.record(job_id).state, "its state has just changed")
     runtime.send(job_retrying, again)
-    runtime.deliver(again)
-    return runtime.show(again)
+    return again
 
 
 def _anew() -> dict[str, object]:

@@ -27,6 +27,8 @@ def origin(fn: Callable[..., Any]) -> tuple[str, str]:
 
 def callable_name(fn: Callable[..., Any]) -> str:
     """``module:qualname`` of what is called, for people."""
+    if type(fn) is FunctionType:  # without a further call: every submit pays for this
+        return f"{fn.__module__}:{fn.__qualname__}"
     return ":".join(origin(fn))
 
 

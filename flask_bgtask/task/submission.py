@@ -13,6 +13,7 @@ from ..context import (
     capture_builtin,
     copied_variables,
     freeze_request,
+    note_unwritten,
     request_of,
     submitting_job,
 )
@@ -210,6 +211,8 @@ def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
             _check_room(runtime, record)
         _remember(runtime, record, call, reserved=reserved)
         store.add(record)
+        if store.shared and not record.durable:
+            note_unwritten()
     except BaseException as error:
         runtime.settle(record.id)
         if reserved:

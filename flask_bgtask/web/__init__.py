@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .accepted import accepted
 from .blueprint import create_blueprint
+from .representation import details
 
-__all__ = ["accepted", "create_blueprint"]
+__all__ = ["accepted", "create_blueprint", "details"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 
 from ..errors import StoreError
 from ..runtime import Runtime
@@ -21,7 +21,7 @@ def health(runtime: Runtime, *, detailed: bool) -> Response:
     try:
         figures = _figures(runtime)
     except StoreError as error:
-        current_app.logger.error("the store of the jobs cannot be read: %s", error)
+        runtime.troubles.tell(error)
         problem = unavailable("The store of the jobs cannot be reached.")
         problem.members = {"health": "down", **({"store": "down"} if detailed else {})}
         return problem_response(problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response as BaseResponse
@@ -72,8 +72,9 @@ def _of_http(error: HTTPException) -> BaseResponse:
     return problem_response(Problem(code, error.description or error.name, headers))
 
 
-def _of_store(_: StoreError) -> Response:
+def _of_store(error: StoreError) -> Response:
     # The message may hold paths and addresses; it is for the log, not for the client.
+    current_app.extensions["bgtask"].troubles.tell(error)
     return problem_response(unavailable("The store of the jobs cannot be reached."))
 
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from blinker import NamedSignal
-from flask import Flask
+from flask import Flask, current_app
 from flask_login import LoginManager, UserMixin
+
+from flask_bgtask import ArgumentError, BackgroundTasks
 
 #: Seconds after which a wait counts as a hang.
 PATIENCE = 20.0
@@ -63,6 +66,22 @@ def hearing(signal: NamedSignal, app: Flask) -> Iterator[Heard]:
     heard = Heard()
     with signal.connected_to(heard, app):
         yield heard
+
+
+@contextmanager
+def refused(bg: BackgroundTasks, path: str, *advice: str) -> Iterator[None]:
+    """The submit within raises, names the path, says what to do, and queues nothing."""
+    before = [job.id for job in bg.jobs()]
+    with pytest.raises(ArgumentError) as caught:
+        yield
+    error = caught.value
+    assert isinstance(error, TypeError)
+    assert error.path == path
+    assert str(error) == f"{error.path} {error.why}"
+    for text in advice:
+        assert text in error.why
+    assert [job.id for job in bg.jobs()] == before
+    assert current_app.extensions["bgtask"].calls == {}
 
 
 class User(UserMixin):

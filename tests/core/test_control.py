@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -233,6 +234,22 @@ def test_cancel_what_runs(app: Flask, bg: BackgroundTasks, retries: int) -> None
         assert handle.job.state == "cancelled"
         assert handle.job.error is None
         assert [job.id for job in heard.wait()] == [handle.id]
+
+
+def test_each_step_of_track_is_a_checkpoint(app: Flask, bg: BackgroundTasks) -> None:
+    """A task that only tracks its items can be stopped, too."""
+    began = threading.Event()
+
+    def work() -> None:
+        for _ in current_job.track(itertools.count()):
+            began.set()
+
+    with app.app_context():
+        handle = bg.submit(work)
+        assert began.wait(PATIENCE)
+        bg.cancel(handle.id)
+        with pytest.raises(CancelledError):
+            handle.result(PATIENCE)
 
 
 def test_a_task_can_clean_up(app: Flask, bg: BackgroundTasks) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import http.cookiejar
 import json
 import os
@@ -116,9 +117,29 @@ class Demo:
         return time.monotonic() - began
 
 
-def eventually(look: Callable[[], Any]) -> Any:
-    """What ``look`` returns once that is true."""
-    deadline = time.monotonic() + PATIENCE
+def register(browser: Browser, name: str) -> str:
+    """Register somebody; the link in the mail that came."""
+    address = f"{name}@example.com"
+    browser.post("/register", email=address, username=name, password="a password")
+    return str(eventually(lambda: link_for(browser, address)))
+
+
+def log_in(browser: Browser, name: str) -> str:
+    """The page that a user gets who logs in."""
+    return browser.post("/login", email=f"{name}@example.com", password="a password")[1]
+
+
+def link_for(browser: Browser, address: str) -> str | None:
+    """The link of the confirmation mail to somebody, if it is in the inbox."""
+    for mail in re.findall(r"(?s)<article.*?</article>", browser.get("/inbox")):
+        if address in mail and (found := re.search(r'href="(http[^"]+/confirm/[^"]+)"', mail)):
+            return html.unescape(found[1])
+    return None
+
+
+def eventually(look: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """What ``look`` returns once that is true, within so many seconds."""
+    deadline = time.monotonic() + patience
     pause = threading.Event()
     while not (found := look()):
         assert time.monotonic() < deadline, "it never happened"

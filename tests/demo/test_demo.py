@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_process import Browser, Demo, eventually
+from demo_process import Browser, Demo, eventually, log_in, register
 
 #: Seconds within which the demo ends when it is told to, on a busy machine.
 SOON = 8
@@ -31,28 +30,12 @@ def browser(demo: Demo) -> Browser:
     return Browser(demo.url)
 
 
-def register(browser: Browser, name: str) -> str:
-    """Register somebody; the link in the mail that came."""
-    address = f"{name}@example.com"
-    browser.post("/register", email=address, username=name, password="a password")
-    return eventually(lambda: link_for(browser, address))
-
-
-def link_for(browser: Browser, address: str) -> str | None:
-    for mail in re.findall(r"(?s)<article.*?</article>", browser.get("/inbox")):
-        if address in mail:
-            found = re.search(r'href="(http[^"]+/confirm/[^"]+)"', mail)
-            return html.unescape(found[1]) if found else None
-    return None
-
-
 def test_registering_sends_a_mail_with_a_link_that_confirms(demo: Demo, browser: Browser) -> None:
     """The mail comes over SMTP, its link has the host of the request, and it confirms the user."""
     link = register(browser, "ann")
     assert link.startswith(demo.url + "/confirm/")
     assert "ann@example.com is confirmed" in browser.get(link)
-    where, page = browser.post("/login", email="ann@example.com", password="a password")
-    assert where == demo.url + "/"
+    page = log_in(browser, "ann")
     assert "Log out ann" in page
     assert "is not confirmed" not in page
     assert "Log out" not in browser.post("/logout")[1]
@@ -72,8 +55,7 @@ def test_the_mail_is_listed_as_a_job_that_succeeded(browser: Browser) -> None:
 def test_the_mail_can_be_sent_again(browser: Browser) -> None:
     """Who is logged in and not confirmed gets a second mail; who is confirmed does not."""
     link = register(browser, "cid")
-    _, page = browser.post("/login", email="cid@example.com", password="a password")
-    assert "cid@example.com is not confirmed yet" in page
+    assert "cid@example.com is not confirmed yet" in log_in(browser, "cid")
     browser.post("/resend")
     eventually(lambda: browser.get("/inbox").count("Dear cid") == 2)
     browser.get(link)
@@ -182,8 +164,7 @@ def test_accounts_and_mail_outlive_a_restart(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         browser = Browser(demo.url)
         assert "is confirmed" in browser.get(urllib.parse.urlsplit(link).path)
-        _, page = browser.post("/login", email="gus@example.com", password="a password")
-        assert "Log out gus" in page
+        assert "Log out gus" in log_in(browser, "gus")
 
 
 def test_a_mailing_survives_the_death_of_every_process(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,23 @@ def test_the_code_of_a_page_runs(
     """All code of a page runs from top to bottom, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     run_page(page)
+
+
+def test_the_tests_that_the_guide_shows_pass(tmp_path: Path) -> None:
+    """The page on testing is a test file, which pytest runs with the fixtures of the package."""
+    (tmp_path / "test_shop.py").write_text(code_of(ROOT / "docs" / "testing.rst"))
+    installed = importlib.metadata.entry_points(group="pytest11")
+    plugin = "flask_bgtask.testing.plugin"
+    given = [] if plugin in {each.value for each in installed} else ["-p", plugin]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *given, "-q", "-W", "error", "test_shop.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "6 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_code_is_found_where_it_stands(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class ThreadsEngine:
     :param pending: whether this process still has jobs that only it can run.
     :param capacity: how many places there are, beside those lent by workers that wait.
     :param knows: whether jobs of a task can run here.
+    :param failed: told why the store could not be asked for a job.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ThreadsEngine:
         keeper: Keeper,
         capacity: Capacity,
         knows: Callable[[str], bool],
+        failed: Callable[[Exception], None],
     ) -> None:
         self._name = name
         self._run = run
@@ -63,6 +65,7 @@ class ThreadsEngine:
         self._limits = capacity.limits
         self._queues = capacity.queues
         self._knows = knows
+        self._failed = failed
         # Guards all that follows. The condition on it is notified when a place or a thread is
         # given up, or a waiting job is withdrawn.
         self._lock = threading.Lock()
@@ -284,8 +287,8 @@ class ThreadsEngine:
     def _ask(self, wanted: Wanted, awaited: list[str]) -> Record | None:
         try:
             return self._claim_awaited(awaited) or self._store().claim(wanted, self._claiming())
-        except Exception:
-            logger.exception("the store cannot be asked for jobs; trying again in a second")
+        except Exception as error:
+            self._failed(error)
             self._keeper.poke(self._look_again, LOOK_AGAIN)
             return None
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,12 @@ class Connections:
     Every error of SQLite or of the file system leaves here as a :class:`.StoreError`.
 
     :param synchronous: ``NORMAL`` or ``FULL``, as in SQLite.
+    :param in_use: whether other processes use the file, be it there or not.
     """
 
-    def __init__(self, path: Path, synchronous: str) -> None:
+    def __init__(self, path: Path, synchronous: str, in_use: Callable[[], bool]) -> None:
         self._path = path
+        self._in_use = in_use
         self._name = str(path)
         self._synchronous = synchronous
         # Guards the writing connection; held for the time of a statement. Whoever must do
@@ -89,11 +91,13 @@ class Connections:
             raise self._busy()
         try:
             connection = self._writer or self._open_writer()
+            # Before the write: the log beside a replaced file would bring it into the new one.
+            self._check_file()
             try:
                 changed = patiently(connection, statement, values).rowcount
             except UnicodeEncodeError:
                 changed = patiently(connection, statement, writable(values)).rowcount
-            # After the write: one that went to a deleted file was not accepted.
+            # After it, as it may have waited: what went to a deleted file was not accepted.
             self._check_file()
             return changed
         except sqlite3.IntegrityError:
@@ -192,6 +196,9 @@ class Connections:
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._identity is None:
+            # Who uses a file has made it before: if it is not there now, it was deleted.
+            if not self._path.exists() and self._in_use() and not self._path.exists():
+                raise self._replaced()
             make_file(self._path)
         elif identity(self._path) != self._identity:
             raise self._replaced()
@@ -257,9 +264,13 @@ class Connections:
     # Errors.
 
     def _explained(self, error: Exception) -> StoreError:
-        if isinstance(error, FileNotFoundError) and self._identity is not None:
-            return self._replaced()
-        return explained(error, self._path)
+        if isinstance(error, StoreError) or self._identity is None:
+            return explained(error, self._path)
+        try:
+            moved = identity(self._path) != self._identity
+        except OSError:
+            moved = True
+        return self._replaced() if moved else explained(error, self._path)
 
     def _replaced(self) -> StoreError:
         return StoreError(

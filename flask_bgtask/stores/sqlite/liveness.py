@@ -126,6 +126,10 @@ class Liveness:
         self._path(name).unlink(missing_ok=True)
         self._missing.pop(name, None)
 
+    def others(self) -> bool:
+        """Whether another process lives that uses the store."""
+        return any(not self.is_dead(name) for name in self.names() - {self._name})
+
     def people(self) -> list[str]:
         """``host:pid`` of each live process."""
         alive = [name for name in self.names() if not self.is_dead(name)]

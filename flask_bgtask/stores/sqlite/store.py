@@ -54,9 +54,9 @@ class SQLiteStore:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self.process = secrets.token_hex(8)
-        self._db = Connections(self.file, self._synchronous)
-        self._buffer = Buffer()
         self._live = Liveness(self.file, self.process)
+        self._db = Connections(self.file, self._synchronous, self._live.others)
+        self._buffer = Buffer()
         self._unknown: frozenset[str] = frozenset()
         self._version: object = None
         self._renewed = 0.0

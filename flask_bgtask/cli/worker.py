@@ -1,0 +1,142 @@
+"""``flask bgtask worker``: a process that does nothing but run jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Collection
+from queue import SimpleQueue
+from types import FrameType
+
+import click
+
+from ..config import Settings
+from ..engine import Capacity
+from ..errors import ConfigError
+from ..runtime import Runtime
+from ..store import Wanted
+from .output import counted
+from .site import Site
+
+#: What tells a worker to end; the second one ends it at once.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def work(site: Site, queues: Collection[str] | None, threads: int | None) -> None:
+    """Run jobs until the process is told to end; returns when those that ran have had their time.
+
+    :param queues: only these; ``None`` for all that ``BGTASK_QUEUES`` does not leave to others.
+    :param threads: ``None`` for ``BGTASK_WORKERS``.
+    :raises ConfigError: there is nothing that a process of its own could do.
+    :raises StoreError: the store cannot be used.
+    """
+    runtime = site.runtime
+    _refuse(runtime)
+    runtime.capacity = capacity_of(runtime.settings, queues, threads)
+    _show_life(runtime)
+    told = _listen()
+    site.bg.start(runtime.app)
+    click.echo(_begun(runtime))
+    told.get()
+    if runtime.running:
+        limit = runtime.settings.drain_timeout
+        click.echo(
+            f"Ending: {counted(len(runtime.running))} still running, for at most {limit:g} s; "
+            "a second signal ends all at once."
+        )
+    site.finish()
+    _leave(len(runtime.running))
+
+
+def capacity_of(
+    settings: Settings, queues: Collection[str] | None, threads: int | None
+) -> Capacity:
+    """What a worker process does, whatever ``BGTASK_RUN_WORKERS`` says.
+
+    A queue that the configuration leaves to others is one to take, if it is named here.
+    """
+    workers = settings.workers if threads is None else threads
+    named = queues or ()
+    limits = {
+        queue: most for queue, most in settings.queues.items() if most > 0 or queue not in named
+    }
+    return Capacity(workers, limits, queues)
+
+
+def _refuse(runtime: Runtime) -> None:
+    if runtime.settings.immediate:
+        allowed = "jobs run inside submit, so that a worker has nothing to do: set it to False"
+        raise ConfigError("BGTASK_IMMEDIATE", True, allowed)
+    if not runtime.store.shared:
+        raise ConfigError(
+            "BGTASK_STORE",
+            "memory",
+            "the jobs are in the memory of the process that accepts them, and a worker cannot get "
+            "at them: set BGTASK_STORE to 'sqlite'",
+        )
+
+
+def _show_life(runtime: Runtime) -> None:
+    """Find out now whether the store can be used, rather than once a second in the log.
+
+    No job waits in a list of no queues, but who asks for one has to show that it lives.
+    """
+    runtime.store.claim(Wanted(queues=()), runtime.claiming())
+
+
+def _listen() -> SimpleQueue[int]:
+    """From now on a signal comes out of the queue; a second one ends the process.
+
+    A queue, as its ``put`` may interrupt its ``get`` on the same thread; the lock of an event
+    may not be taken twice.
+    """
+    told: SimpleQueue[int] = SimpleQueue()
+    before: list[int] = []
+    worker = os.getpid()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if os.getpid() != worker:
+            # A task forked this child, which is to end as if nobody had listened.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif before:
+            os._exit(128 + number)
+        else:
+            before.append(number)
+            told.put(number)
+
+    for number in SIGNALS:
+        signal.signal(number, handle)
+    return told
+
+
+def _begun(runtime: Runtime) -> str:
+    capacity = runtime.capacity
+    threads = counted(capacity.workers, "thread")
+    left = sorted(queue for queue, most in capacity.limits.items() if most == 0)
+    if capacity.queues is not None:
+        queues = "queues " + ", ".join(sorted(capacity.queues))
+    else:
+        queues = "all queues" + (f" but {', '.join(left)}" if left else "")
+    where = runtime.store.file or "a database server"
+    return f"Worker {runtime.worker} of {runtime.app.name!r}: {threads}, {queues}, store {where}"
+
+
+def _leave(running: int) -> None:
+    """End without waiting for what did not end in its time.
+
+    Such a job may hold threads that the interpreter waits for without limit.
+    """
+    if not running:
+        click.echo("Ended.")
+        return
+    click.echo(
+        f"Ended; {counted(running)} did not end in time. Durable ones begin again in another "
+        "process, others are lost."
+    )
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
