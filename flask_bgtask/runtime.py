@@ -34,6 +34,10 @@ from .troubles import Troubles
 
 logger = logging.getLogger("flask_bgtask")
 
+#: Longest sleep in seconds until a scheduled job's time: the clock may be set, and a machine that
+#: was suspended does not count the time.
+LONGEST_SLEEP = 5.0
+
 #: Seconds until the first look at what other processes do with a job.
 WATCH_AFTER = 0.02
 
@@ -269,7 +273,7 @@ class Runtime:
     def deliver(self, record: Record) -> None:
         """See that a job runs in its time."""
         if record.state is JobState.SCHEDULED and not self.immediate:
-            self.keeper.poke(self.promote, max(0.0, record.run_at - time.time()))
+            self.keeper.poke(self.promote, _until(record.run_at))
         else:
             self.engine.deliver(record)
 
@@ -277,7 +281,7 @@ class Runtime:
         """Duty: queue the scheduled jobs whose time has come."""
         following = self.store.promote(time.time())
         self.engine.look()
-        return None if following is None else max(0.0, following - time.time())
+        return None if following is None else _until(following)
 
     # Handles.
 
@@ -360,6 +364,11 @@ class Runtime:
         now = time.time()
         kept = self.settings.result_ttl if record.result_ttl is None else record.result_ttl
         return {"state": state, "finished_at": now, "expires_at": now + kept, "holds": False}
+
+
+def _until(moment: float) -> float:
+    """Seconds to sleep until a moment of the clock, which may be set meanwhile."""
+    return min(LONGEST_SLEEP, max(0.0, moment - time.time()))
 
 
 def _this_world() -> tuple[int, object]:

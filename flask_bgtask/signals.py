@@ -11,7 +11,7 @@ from blinker import Namespace
 _signals = Namespace()
 
 job_submitted = _signals.signal("job-submitted")
-"Sent after a job was accepted, by the submitting thread."
+"Sent when a job was accepted, by the submitting thread, before it starts here."
 
 job_started = _signals.signal("job-started")
 "Sent before each attempt."

@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Mapping
 from queue import SimpleQueue
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -35,7 +37,7 @@ def work(site: Site, queues: Collection[str] | None, threads: int | None) -> Non
     runtime = site.runtime
     _refuse(runtime)
     runtime.capacity = capacity_of(runtime.settings, queues, threads)
-    _show_life(runtime)
+    _try_out(runtime)
     told = _listen()
     site.bg.start(runtime.app)
     click.echo(_begun(runtime))
@@ -78,12 +80,13 @@ def _refuse(runtime: Runtime) -> None:
         )
 
 
-def _show_life(runtime: Runtime) -> None:
-    """Find out now whether the store can be used, rather than once a second in the log.
+def _try_out(runtime: Runtime) -> None:
+    """Find out now whether store and engine can be used, rather than later in the log.
 
     No job waits in a list of no queues, but who asks for one has to show that it lives.
     """
     runtime.store.claim(Wanted(queues=()), runtime.claiming())
+    runtime.engine  # noqa: B018 - it is made here
 
 
 def _listen() -> SimpleQueue[int]:
@@ -94,22 +97,36 @@ def _listen() -> SimpleQueue[int]:
     """
     told: SimpleQueue[int] = SimpleQueue()
     before: list[int] = []
-    worker = os.getpid()
 
     def handle(number: int, _: FrameType | None) -> None:
-        if os.getpid() != worker:
-            # A task forked this child, which is to end as if nobody had listened.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif before:
+        if before:
             os._exit(128 + number)
-        else:
-            before.append(number)
-            told.put(number)
+        before.append(number)
+        told.put(number)
 
-    for number in SIGNALS:
-        signal.signal(number, handle)
+    _restore_in_children({number: signal.signal(number, handle) for number in SIGNALS})
     return told
+
+
+def _restore_in_children(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Let children that tasks fork end when they are told to, as ``Process.terminate`` expects.
+
+    Python drops a signal that a child gets before it knows itself: until then it is held back.
+    """
+    masks = threading.local()
+
+    def block() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        unblock()
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=restore)
 
 
 def _begun(runtime: Runtime) -> str:

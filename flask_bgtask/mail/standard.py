@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 from email.message import Message as StandardMessage
 from email.policy import EmailPolicy
-from email.utils import formatdate, getaddresses, make_msgid
+from email.utils import formatdate, make_msgid
+from itertools import chain
 from typing import Any
 
 from flask import Flask
 from flask_mail import sanitize_address
 
 from ..errors import ArgumentError
-from .addresses import bare_address, needs_utf8, refuse_breaks
+from .addresses import addresses_in, bare_address, has_break, needs_utf8, refuse_breaks
 from .settings import flask_mail_state
+
+Headers = dict[str, list[Any]]
+"All values of each header, by its name in lower case: a message looks through its list each time."
 
 
 def render_standard(app: Flask, message: StandardMessage) -> dict[str, Any]:
@@ -24,18 +28,20 @@ def render_standard(app: Flask, message: StandardMessage) -> dict[str, Any]:
     """
     refuse_header_breaks(message)
     own = _own_copy(message)
-    prefix = _prefix(own)
-    hidden = _recipients(own, f"{prefix}Bcc")
-    recipients = _recipients(own, f"{prefix}To") + _recipients(own, f"{prefix}Cc") + hidden
+    headers = _headers(own)
+    prefix = _prefix(headers)
+    hidden = _recipients(headers, f"{prefix}Bcc")
+    recipients = _recipients(headers, f"{prefix}To") + _recipients(headers, f"{prefix}Cc") + hidden
     del own["Bcc"], own["Resent-Bcc"]
-    _complete(own, flask_mail_state(app).default_sender)
-    sender = _sender(own, prefix)
-    utf8 = _write_ascii_domains(own)
+    added = _missing_author(own, headers, flask_mail_state(app).default_sender)
+    sender = _sender(headers, prefix)
+    added += _missing_marks(own, headers, sender)
+    utf8 = _write_ascii_domains(own, headers)
     return {
         "sender": sender,
         "recipients": recipients,
-        "message_id": str(own["Message-ID"]).strip(),
-        "mime": _rendered(own, utf8),
+        "message_id": _first(headers, "message-id").strip(),
+        "mime": added.encode() + _rendered(own, utf8),
         "mail_options": [],
         "rcpt_options": [],
         "utf8": utf8,
@@ -47,9 +53,11 @@ def render_standard(app: Flask, message: StandardMessage) -> dict[str, Any]:
 def refuse_header_breaks(message: StandardMessage) -> None:
     """Refuse line breaks in all headers; the older policies of the library let them in."""
     for part in message.walk():
-        for name, value in part.items():
-            refuse_breaks(name, "message")
-            refuse_breaks(value, f"message[{name!r}]", folded=True)
+        headers = part.items()
+        if has_break("".join(map(str, chain.from_iterable(headers)))):
+            for name, value in headers:
+                refuse_breaks(name, "message")
+                refuse_breaks(value, f"message[{name!r}]", folded=True)
 
 
 def _own_copy(message: StandardMessage) -> StandardMessage:
@@ -67,61 +75,93 @@ def _own_copy(message: StandardMessage) -> StandardMessage:
     return own
 
 
-def _prefix(message: StandardMessage) -> str:
-    blocks = len(message.get_all("Resent-Date", []))
+def _headers(message: StandardMessage) -> Headers:
+    headers: Headers = {}
+    for name, value in message.items():
+        headers.setdefault(name.lower(), []).append(value)
+    return headers
+
+
+def _first(headers: Headers, name: str) -> str:
+    """The first of a header's values; empty if it is not there."""
+    return str(headers[name][0]) if name in headers else ""
+
+
+def _prefix(headers: Headers) -> str:
+    blocks = len(headers.get("resent-date", ()))
     if blocks > 1:
         raise ArgumentError("message", "was resent more than once: which recipients are meant?")
     return "Resent-" if blocks else ""
 
 
-def _recipients(message: StandardMessage, header: str) -> list[str]:
+def _recipients(headers: Headers, header: str) -> list[str]:
     addresses = []
-    for value in message.get_all(header, []):
-        for name, address in getaddresses([str(value)]):
+    for value in headers.get(header.lower(), ()):
+        for name, address in addresses_in(value):
             if address or not str(value).strip().endswith(";"):  # an empty group (RFC 5322, 3.4)
                 addresses.append(bare_address((name, address), f"message[{header!r}]"))
     return addresses
 
 
-def _complete(message: StandardMessage, default_sender: Any) -> None:
-    if not str(message["From"] or "").strip():
-        if not default_sender:
-            raise ArgumentError(
-                "message['From']", "is missing: set it, or MAIL_DEFAULT_SENDER in the configuration"
-            )
-        bare_address(default_sender, "MAIL_DEFAULT_SENDER")
-        del message["From"]
-        message["From"] = sanitize_address(default_sender)
-    if message["Date"] is None:
-        message["Date"] = formatdate(localtime=True)
-    if not str(message["Message-ID"] or "").strip():
+# Headers that are added are written as they stand: to have the library parse them and fold them
+# again costs as much as all other headers together.
+
+
+def _missing_author(message: StandardMessage, headers: Headers, default_sender: Any) -> str:
+    """``From`` as it has to be added to the message, if it is not there or empty."""
+    if _first(headers, "from").strip():
+        return ""
+    if not default_sender:
+        raise ArgumentError(
+            "message['From']", "is missing: set it, or MAIL_DEFAULT_SENDER in the configuration"
+        )
+    bare_address(default_sender, "MAIL_DEFAULT_SENDER")
+    del message["From"]
+    author = sanitize_address(default_sender)
+    headers["from"] = [author]
+    return f"From: {author}\r\n"
+
+
+def _missing_marks(message: StandardMessage, headers: Headers, sender: str) -> str:
+    """``Date`` and ``Message-ID``, the same way."""
+    added = ""
+    if "date" not in headers:
+        added = f"Date: {formatdate(localtime=True)}\r\n"
+    if not _first(headers, "message-id").strip():
         del message["Message-ID"]
-        sender = _sender(message, "").rpartition("@")[2]
-        message["Message-ID"] = make_msgid(domain=sender if sender.isascii() else None)
+        domain = sender.rpartition("@")[2]
+        made = make_msgid(domain=domain if domain.isascii() else None)
+        headers["message-id"] = [made]
+        added += f"Message-ID: {made}\r\n"
+    return added
 
 
-def _sender(message: StandardMessage, prefix: str) -> str:
-    header = f"{prefix}Sender" if message[f"{prefix}Sender"] else f"{prefix}From"
-    value = message[header] or message["From"]
-    name, address = (getaddresses([str(value)]) or [("", "")])[0]
-    return bare_address((name, address), f"message[{header!r}]")
+def _sender(headers: Headers, prefix: str) -> str:
+    header = f"{prefix}Sender" if _first(headers, f"{prefix}Sender".lower()) else f"{prefix}From"
+    value = _first(headers, header.lower()) or _first(headers, "from")
+    found = addresses_in(value)
+    return bare_address(found[0] if found else ("", ""), f"message[{header!r}]")
 
 
-_ADDRESS_HEADERS = ("From", "Sender", "Reply-To", "To", "Cc")
+_ADDRESS_HEADERS = tuple(
+    prefix + name
+    for prefix in ("", "resent-")
+    for name in ("from", "sender", "reply-to", "to", "cc")
+)
 
 
-def _write_ascii_domains(message: StandardMessage) -> bool:
+def _write_ascii_domains(message: StandardMessage, headers: Headers) -> bool:
     """Write internationalised domains as ASCII; whether an address is left that is not."""
     left = False
-    for header in (p + name for p in ("", "Resent-") for name in _ADDRESS_HEADERS):
-        value = text = message[header]
-        if value is None:
+    for header in _ADDRESS_HEADERS:
+        value = text = _first(headers, header)
+        if value.isascii():
             continue
-        for _, address in getaddresses([str(value)]):
+        for _, address in addresses_in(value):
             local, at, domain = address.rpartition("@")
             if not domain.isascii():
-                ascii_domain = bare_address(f"x@{domain}", f"message[{header!r}]")[1:]
-                text = str(text).replace(at + domain, ascii_domain)
+                ascii_domain = bare_address(f"x@{domain}", f"message[{header.title()!r}]")[1:]
+                text = text.replace(at + domain, ascii_domain)
             left = left or needs_utf8(local)
         if text is not value:
             message.replace_header(header, text)

@@ -114,6 +114,8 @@ def read_rule(cron: object, every: object, trigger: object, tz: object) -> Rule:
 def _zone(tz: object) -> tzinfo:
     if isinstance(tz, tzinfo):
         return tz
+    if tz == "UTC":  # the default needs no database of zones
+        return UTC
     if not isinstance(tz, str):
         raise TypeError(f"tz={tz!r}: the name of a time zone is expected, such as 'Europe/Paris'")
     try:

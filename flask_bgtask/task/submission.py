@@ -28,7 +28,6 @@ from .deferring import defer
 from .naming import callable_name
 from .signature import sign
 
-
 if TYPE_CHECKING:
     from .task import Task
 
@@ -112,7 +111,9 @@ def _capture(runtime: Runtime, record: Record, options: Options) -> dict[str, An
         parent = None  # a job of another app
     if parent is not None:
         carried = {**parent.carried, **carried}
-        carried.pop(REQUEST, None)
+        if carried.pop(REQUEST, None) is not None:
+            # It works in a snapshot, which may lack what tells the user.
+            carried[OWNER] = parent.carried.get(OWNER)
     for carrier in runtime.registry.carriers:
         data = carrier.capture()
         if data is not None:

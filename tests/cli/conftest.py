@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 from flask import Flask
+from harness import script
+from worker_site import Site
 
 #: Runs ``flask bgtask …`` in this process.
 Command = Callable[..., Result]
@@ -47,3 +52,22 @@ def answer(command: Command) -> Callable[..., Any]:
         return json.loads(command(*words, "--json", status=status).stdout)
 
     return run
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A folder with the application of the worker tests; its processes end with the test."""
+    shutil.copy(Path(__file__).parent / "worker_app.py", tmp_path / "worker_app.py")
+    (tmp_path / "application.py").write_text("from worker_app import app\n")
+    with ExitStack() as processes:
+        yield Site(tmp_path, processes)
+
+
+@pytest.fixture
+def needs_uwsgi() -> None:
+    """uWSGI is built for the platform, and may be missing on a laptop."""
+    if shutil.which(script("uwsgi")) is None:
+        why = "no uwsgi command is installed: pip install pyuwsgi"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)

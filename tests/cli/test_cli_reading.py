@@ -253,4 +253,3 @@ def test_a_store_that_cannot_be_read(command: Callable[..., Result], instance: P
     assert result.output.startswith("Error: the store ")
     assert "is no SQLite database" in result.output
     assert "Traceback" not in result.output
-

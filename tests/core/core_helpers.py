@@ -92,11 +92,12 @@ class User(UserMixin):
 
 
 def add_login(app: Flask) -> None:
-    """Flask-Login, by a header ``X-User`` or by the session."""
+    """Flask-Login, by a header ``X-User`` or a token that is the id, or by the session."""
     manager = LoginManager(app)
     manager.user_loader(User)
 
     @manager.request_loader
     def load(request: Any) -> User | None:
-        name = request.headers.get("X-User")
+        token = request.authorization and request.authorization.token
+        name = request.headers.get("X-User") or token
         return User(name) if name else None

@@ -305,3 +305,19 @@ def test_without_a_secret_key(make_app: Apps, bg: BackgroundTasks) -> None:
     app.secret_key = None
     with app.test_request_context():
         assert bg.using(request=True).submit(lambda: dict(session)).result(PATIENCE) == {}
+
+
+def test_what_it_submits_has_its_owner(app: Flask, bg: BackgroundTasks) -> None:
+    """Also where the credentials that tell the user were left out, or an owner was given."""
+    add_login(app)
+
+    def nested() -> str | None:
+        return bg.submit(int).job.owner
+
+    task = bg.task(nested, name="nested", request=True)
+    with app.test_request_context(headers={"X-User": "7"}):
+        assert task.submit().result(PATIENCE) == "7"
+        assert task.using(owner="8").submit().result(PATIENCE) == "8"
+        assert task.using(owner=None).submit().result(PATIENCE) is None
+    with app.test_request_context(headers={"Authorization": "Bearer 7"}):
+        assert task.submit().result(PATIENCE) == "7"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import os
 import re
+import shutil
 import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -215,3 +217,35 @@ def test_every_minute(browser: Browser) -> None:
     eventually(lambda: DIGEST.search(browser.get("/digests")), patience=90)
     assert "No more digests" in browser.post("/digests/every-minute")[1]
     assert "Turn on" in browser.get("/digests")
+
+
+def test_the_page_moves_by_itself(demo: Demo) -> None:
+    """In a real browser the list follows the jobs; a time is read and shown in its zone."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed")
+    a_reader(Browser(demo.url), "kim")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = chromium.new_context(timezone_id="Europe/Berlin").new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{demo.url}/login")
+        page.fill("[name=email]", "kim@example.com")
+        page.fill("[name=password]", "a password")
+        page.click("main button")
+        page.goto(f"{demo.url}/digests")
+        assert "Europe/Berlin" in page.inner_text(".zone")
+        page.fill("[name=seconds]", "1")
+        page.click("button:has-text('Schedule') >> nth=0")
+        page.wait_for_selector("[data-state=scheduled]")
+        page.evaluate("window.stayed = true")
+        page.wait_for_selector("[data-state=running]")
+        page.wait_for_function("document.querySelector('.digest progress').value > 10")
+        page.wait_for_selector("[data-state=succeeded]")
+        assert page.evaluate("window.stayed"), "the page was loaded again"
+        assert not complaints
+        chromium.close()

@@ -66,6 +66,16 @@ class ClaimRules:
         assert claimed_id(store, queues={"other", "cpu"}) == other.id
         assert claimed_id(store, queues=("mail",)) == mail.id
 
+    def test_queues_hold_back_nothing_that_can_run_here_alone(self, store: Store) -> None:
+        """A choice of queues is one among durable jobs; others have nobody else."""
+        row = added(store, queue="mail", durable=False)
+        serial = added(store, queue="mail", durable=False, serial="key")
+        added(store, queue="mail")
+        assert claimed_id(store, queues=["cpu"]) == row.id
+        assert begun(store, queues=["cpu"], without={"mail"}) is None
+        assert claimed_id(store, queues=["cpu"]) == serial.id
+        assert begun(store, queues=["cpu"]) is None
+
     def test_only_what_this_process_submitted(self, store: Store) -> None:
         """Without ``others``, durable jobs of other processes are left."""
         added(store, home="another process")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...engine import Capacity, Run, place
+from ...errors import StoreError
 from ...job import JobState, Record
 from ...keeper import Keeper
 from ...store import Store, Wanted
@@ -220,6 +221,9 @@ class ThreadsEngine:
         place.lend = Lender(self, record.queue).lend
         try:
             self._run(record.id, record if record.state is JobState.RUNNING else None)
+        except StoreError as error:  # it was not begun, and is claimed from the store later
+            self._failed(error)
+            self._keeper.poke(self._look_again, LOOK_AGAIN)
         except BaseException:
             logger.exception("job %s could not be executed", record.id)
         finally:

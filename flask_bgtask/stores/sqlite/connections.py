@@ -80,9 +80,12 @@ class Connections:
         if self._identity is None:
             self.look("SELECT 1")
 
-    def write(self, statement: str, values: Sequence[Any] = ()) -> int:
+    def write(
+        self, statement: str, values: Sequence[Any] = (), seconds: float | None = None
+    ) -> int:
         """Run a statement that writes; how many rows it changed.
 
+        :param seconds: to wait for other processes; by default :data:`BUSY_SECONDS`.
         :raises sqlite3.IntegrityError: a constraint forbids it (its meaning is the caller's).
         :raises BadValue: SQLite has no type for a value, or it is too large.
         :raises StoreError: on any other failure; nothing was written then.
@@ -94,9 +97,10 @@ class Connections:
             # Before the write: the log beside a replaced file would bring it into the new one.
             self._check_file()
             try:
-                changed = patiently(connection, statement, values).rowcount
+                changed = patiently(connection, statement, values, seconds).rowcount
             except UnicodeEncodeError:
-                changed = patiently(connection, statement, writable(values)).rowcount
+                values = writable(values)
+                changed = patiently(connection, statement, values, seconds).rowcount
             # After it, as it may have waited: what went to a deleted file was not accepted.
             self._check_file()
             return changed
@@ -150,9 +154,12 @@ class Connections:
             self.lock.release()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other threads of this process from writing, for a few statements."""
-        if not self.lock.acquire(timeout=BUSY_SECONDS):
+    def locked(self, seconds: float | None = None) -> Iterator[None]:
+        """Keep other threads of this process from writing, for a few statements.
+
+        :param seconds: to wait for them; by default :data:`BUSY_SECONDS`.
+        """
+        if not self.lock.acquire(timeout=BUSY_SECONDS if seconds is None else seconds):
             raise self._busy()
         try:
             yield

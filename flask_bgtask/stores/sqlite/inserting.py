@@ -32,22 +32,23 @@ def insert(db: Connections, record: Record) -> None:
             refuse(db, error, record.app, record.id, record.unique)
 
 
-def write_kept(db: Connections, buffer: Buffer) -> None:
+def write_kept(db: Connections, buffer: Buffer, seconds: float | None = None) -> None:
     """Write what the buffer keeps, many rows to a statement.
 
+    :param seconds: to wait for others that write; by default :data:`BUSY_SECONDS`.
     :raises RowRefused: all is written but rows that no table takes; those are dropped.
     :raises StoreError: for a reason that may pass; what is not written is kept.
     """
     refused: Exception | None = None
     alone = 0
     while len(buffer):
-        with db.locked():
+        with db.locked(seconds):
             rows = buffer.take((1,) if alone else SIZES)
             if not rows:
                 break
             alone = max(0, alone - 1)
             try:
-                _insert_together(db, rows)
+                _insert_together(db, rows, seconds)
             except (sqlite3.IntegrityError, BadValue) as error:
                 if len(rows) > 1:  # one of them is bad: write each by itself
                     buffer.take_back()
@@ -83,9 +84,11 @@ def refuse(
         raise RowRefused(f"the row of job {job_id!r} cannot be written: {error}") from error
 
 
-def _insert_together(db: Connections, records: Sequence[Record]) -> None:
+def _insert_together(
+    db: Connections, records: Sequence[Record], seconds: float | None = None
+) -> None:
     statement = _insert_statement(records[0].state.finished, len(records))
-    db.write(statement, [value for record in records for value in encode(record)])
+    db.write(statement, [value for record in records for value in encode(record)], seconds)
 
 
 @lru_cache

@@ -15,9 +15,14 @@ ASK_SECONDS = 0.001
 
 
 def patiently(
-    connection: sqlite3.Connection, statement: str, values: Sequence[Any]
+    connection: sqlite3.Connection,
+    statement: str,
+    values: Sequence[Any],
+    seconds: float | None = None,
 ) -> sqlite3.Cursor:
     """Run a statement; while another process writes, ask again each millisecond.
+
+    :param seconds: for so long; by default :data:`BUSY_SECONDS`.
 
     SQLite's own waiting asks ever more seldom, at last ten times a second: beside processes that
     write without a pause, each for the milliseconds of a disk's sync, it comes too late for
@@ -28,7 +33,7 @@ def patiently(
     except sqlite3.OperationalError as error:
         if code_of(error) != "SQLITE_BUSY":
             raise
-    until = time.monotonic() + BUSY_SECONDS
+    until = time.monotonic() + (BUSY_SECONDS if seconds is None else seconds)
     while True:
         time.sleep(random.uniform(0.5, 1.5) * ASK_SECONDS)
         try:

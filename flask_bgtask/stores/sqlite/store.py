@@ -25,6 +25,9 @@ from .orphans import find_orphans, has_rows
 from .rows import WIDTH, decode, encode, names_of, plain, state_of
 from .schema import TICKED
 
+#: Seconds that who only looks at jobs waits until those that are kept back are written.
+LOOK_SECONDS = 0.1
+
 #: Seconds between two looks whether this process's lock file is still there.
 RENEW_SECONDS = 1.0
 
@@ -291,9 +294,9 @@ class SQLiteStore:
         return self._here().read(statement, (self._app,))
 
     def _write_if_possible(self) -> None:
-        """Who only looks must not fail because the disk is full; the housekeeper says that."""
+        """Who only looks must not fail or wait because it cannot be done; others say so."""
         with contextlib.suppress(StoreError):
-            self.flush()
+            write_kept(self._here(), self._buffer, LOOK_SECONDS)
 
     # What a fork needs; called by :mod:`.forking`.
 
