@@ -71,9 +71,9 @@ class ClaimRules:
         row = added(store, queue="mail", durable=False)
         serial = added(store, queue="mail", durable=False, serial="key")
         added(store, queue="mail")
-        assert claimed_id(store, queues=["cpu"]) == row.id
         assert begun(store, queues=["cpu"], without={"mail"}) is None
-        assert claimed_id(store, queues=["cpu"]) == serial.id
+        taken = {claimed_id(store, queues=["cpu"]) for _ in range(2)}
+        assert taken == {row.id, serial.id}
         assert begun(store, queues=["cpu"]) is None
 
     def test_only_what_this_process_submitted(self, store: Store) -> None:

@@ -43,7 +43,7 @@ DRAINED: dict[str, signal.Signals] = {
 }
 
 #: Seconds that jobs get when a server is told to stop.
-DRAIN = 2.0
+DRAIN = 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -92,12 +92,13 @@ def test_what_a_killed_server_left_runs_with_no_request(site: Site, name: str) -
 @pytest.mark.parametrize("name", DRAINED)
 def test_a_stop_ends_within_the_drain_time(site: Site, name: str) -> None:
     """A short job ends; one that takes longer is queued again for the next server, and that
-    counts neither as a crash nor as one of its attempts."""
+    counts neither as a crash nor as one of its attempts. One that was in memory is lost."""
     server = site.start(SERVERS[name], APP_BGTASK_DRAIN_TIMEOUT=str(DRAIN))
-    accepted(server, key="short", seconds=1)
-    long = accepted(server, key="long", seconds=8)
+    accepted(server, key="short", seconds=0.5)
+    long = accepted(server, key="long", seconds=4)
+    lost = accepted(server, key="lost", seconds=4, function="volatile")
     waiting = accepted(server, key="waiting", delay=60)
-    site.wait("begin", "short", "long")
+    site.wait("begin", "short", "long", "lost")
     begun = time.monotonic()
     server.signal(DRAINED[name])
     server.wait(30)
@@ -110,9 +111,25 @@ def test_a_stop_ends_within_the_drain_time(site: Site, name: str) -> None:
     wait_until(lambda: site.count("begin")["long"] == 2, 10, "the long one begins again")
     assert status(server, long)["attempt"] == 1
     assert status(server, waiting)["state"] == "scheduled"
+    assert status(server, lost)["state"] == "lost"
     assert crashes(site.store, long) == 0
     reaches(server, long, "succeeded")
-    assert site.count("begin") == {"short": 1, "long": 2}
+    assert site.count("begin") == {"short": 1, "long": 2, "lost": 1}
+
+
+@pytest.mark.parametrize("name", ["flask-run-reloader"])
+def test_a_reload_loses_nothing(site: Site, name: str) -> None:
+    """A changed file ends the process that works: what runs ends in it, the rest in the next."""
+    server = site.start(SERVERS[name], APP_BGTASK_WORKERS="2")
+    keys = [f"k{n}" for n in range(8)]
+    for key in keys:
+        accepted(server, key=key, seconds=0.7)
+    site.wait("begin", "k0")
+    path = site.folder / "trouble_app.py"
+    path.write_text(path.read_text() + "\n# changed\n")
+    site.wait("end", *keys)
+    assert set(site.count("begin").values()) == {1}
+    assert len({line.pid for line in site.lines()}) == 2
 
 
 def crashes(store: Path, job_id: str) -> int:
