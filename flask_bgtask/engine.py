@@ -17,6 +17,21 @@ from .job import Record
 Run = Callable[[str, Record | None], None]
 "Executes a job: by its id, or as the row that this process claimed."
 
+Errand = tuple[str, str, Record | None]
+"A job for a thread: its id, its queue, and its row if this process has claimed it."
+
+
+class Waiting(Protocol):
+    """What an engine asks of a job that waits: see :class:`.Record`."""
+
+    id: str
+    queue: str
+    priority: int
+    created_at: float
+    attempt: int
+    durable: bool
+    serial: str | None
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -40,19 +55,19 @@ class Engine(Protocol):
     def start(self, *, serve: bool) -> None:
         """Begin to work; with ``serve`` also on jobs that other processes left."""
 
-    def reserve(self, record: Record) -> bool:
-        """Keep a free thread of this process for a new job, so that it is inserted as running.
+    def reserve(self, job: Waiting) -> Callable[[Errand], None] | None:
+        """Keep a free thread of this process for a new job, which then begins without a claim.
 
-        ``True`` must be followed by :meth:`deliver` or :meth:`release`.
-
+        :return: takes the job, without fail; ``None`` if no thread is free. Who does not call it
+            calls :meth:`release`.
         :raises RuntimeError: after the shutdown.
         """
 
-    def release(self, record: Record) -> None:
-        """Give a reserved thread back: the insert failed."""
+    def release(self, job: Waiting) -> None:
+        """Give the reserved thread back: the insert failed."""
 
-    def deliver(self, record: Record) -> None:
-        """A job was added, running in a reserved place or waiting (again); see that it runs.
+    def deliver(self, job: Waiting) -> None:
+        """A job waits (again); see that it runs.
 
         :raises RuntimeError: a new one, that only this process could run, after the shutdown.
         """

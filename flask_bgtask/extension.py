@@ -10,12 +10,12 @@ from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
-from flask import Blueprint, Flask, Response, current_app, has_app_context
+from flask import Blueprint, Flask, Response, has_app_context
 
 from . import cli, databases, mail, parts, scheduler, startup, task, web
 from .arguments import Codec
 from .config import read_settings
-from .context import Carrier, take_unwritten
+from .context import Carrier, current_app_context, take_unwritten
 from .errors import BgTaskError
 from .handle import Handle
 from .job import Job, JobState, Page
@@ -104,10 +104,10 @@ class BackgroundTasks(Executor):
         :raises RuntimeError: outside an app context, or ``init_app`` was not called.
         """
         if app is None:
-            try:
-                app = current_app._get_current_object()  # type: ignore[attr-defined]
-            except RuntimeError:
-                raise RuntimeError(_NO_CONTEXT) from None
+            context = current_app_context()
+            if context is None:
+                raise RuntimeError(_NO_CONTEXT)
+            app = context.app
         runtime = app.extensions.get("bgtask")
         if runtime is None:
             raise RuntimeError(

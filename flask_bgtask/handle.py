@@ -105,14 +105,14 @@ class Handle(Future[T]):
         :raises TimeoutError: it took longer.
         :raises concurrent.futures.CancelledError: the job was cancelled.
         """
-        if self.done() or place.lend is None:
+        if place.lend is None or self.done():
             return super().result(timeout)
         with waiting_for(self.id):
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The task's exception, once it ended; ``None`` if it ended well."""
-        if self.done() or place.lend is None:
+        if place.lend is None or self.done():
             return super().exception(timeout)
         with waiting_for(self.id):
             return super().exception(timeout)

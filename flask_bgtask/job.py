@@ -113,7 +113,9 @@ class Record:
 
     def copy(self, **changes: Any) -> Record:
         """The same row with some columns changed."""
-        return Record(**{**self.__dict__, **changes})
+        same = Record.__new__(Record)
+        same.__dict__ = self.__dict__ | changes
+        return same
 
     def shown_state(self, now: float) -> JobState:
         """A scheduled job whose time has come waits like any queued one."""
@@ -127,6 +129,9 @@ class Record:
 
 #: Names of all columns, in the order of the class body.
 COLUMNS: tuple[str, ...] = tuple(Record.__annotations__)
+
+#: Those that may hold a megabyte each: what nobody asks for in a list of hundreds.
+LONG_COLUMNS = frozenset({"arguments", "carried", "result", "logs", "memo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,10 @@ class Progress:
         """0 to 100, or ``None`` while the total is not known."""
         if not self.total:
             return None
-        return max(0.0, min(100.0, 100.0 * self.done / self.total))
+        try:
+            return max(0.0, min(100.0, 100.0 * self.done / self.total))
+        except OverflowError:  # integers beyond what a float can be
+            return None
 
 
 @dataclass(frozen=True, slots=True)

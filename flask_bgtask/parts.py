@@ -12,13 +12,10 @@ from .engines.threads import ThreadsEngine
 from .errors import ConfigError
 from .recovery import Recovery, Watcher
 from .runner import Runner
-from .runtime import Runtime
+from .runtime import FLUSH_AFTER, Runtime
 from .scheduler import Ticker
 from .store import Store
 from .stores.memory import MemoryStore
-
-#: Seconds within which rows that the store keeps back are written.
-FLUSH_AFTER = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ def make_engine(runtime: Runtime) -> Engine:
     engine = ThreadsEngine(
         f"bgtask-{runtime.app.name}",
         run=runtime.parts.runner.run,
-        store=lambda: runtime.store,
+        store=lambda: runtime.own_store,
         claiming=runtime.claiming,
         pending=lambda: bool(runtime.calls),
         keeper=runtime.keeper,
@@ -76,5 +73,5 @@ def make_engine(runtime: Runtime) -> Engine:
         knows=runtime.parts.runner.knows,
         failed=runtime.troubles.tell,
     )
-    engine.pause_all(runtime.store.paused())
+    engine.pause_all(runtime.own_store.paused())
     return engine

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,15 +17,16 @@ from weakref import WeakValueDictionary
 from blinker import NamedSignal
 from flask import Flask, has_request_context, request
 
-from .arguments import Codec, Prepared
+from .arguments import Codec
+from .calls import Call, Calls, Fresh
 from .config import Settings
-from .context import Carrier, RunningJob
+from .context import OWNER, Carrier, RunningJob
 from .engine import Capacity, Engine
-from .errors import JobNotFound
+from .errors import JobCancelled, JobNotFound
 from .handle import Handle
 from .job import WAITING, Job, JobState, Page, Record, failure_of, snapshot
 from .keeper import Keeper
-from .options import Options
+from .naming import callable_name
 from .room import Room
 from .signals import job_cancelled
 from .store import Filter, Store
@@ -42,16 +42,8 @@ LONGEST_SLEEP = 5.0
 WATCH_AFTER = 0.02
 
 
-@dataclass(slots=True)
-class Call:
-    """What a job that stays in this process will call, until it ends."""
-
-    prepared: Prepared | None
-    "Function and arguments; ``None`` for a durable job, whose row has them."
-    variables: Context | None
-    carried: dict[str, Any]
-    options: Options
-    handle: Handle[Any]
+#: Seconds within which rows that are kept back are written.
+FLUSH_AFTER = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +101,9 @@ class Runtime:
         self._engine: Engine | None = None
         self.troubles = Troubles(self.log)
         self.keeper = Keeper(f"bgtask-{self.app.name}", self.troubles.tell)
+        self.fresh = Fresh(lambda: self.own_store, self._row)
         # These four are written and read by single dictionary operations, which are atomic.
-        self.calls: dict[str, Call] = {}
+        self.calls = Calls(self)
         self.running: dict[str, RunningJob] = {}
         self.handles: WeakValueDictionary[str, Handle[Any]] = WeakValueDictionary()
         self._kept: dict[str, Handle[Any]] = {}
@@ -133,7 +126,14 @@ class Runtime:
 
     @property
     def store(self) -> Store:
-        """Where the jobs are; made at the first use."""
+        """Where all jobs are; made at the first use."""
+        if self.fresh:
+            self.fresh.write()
+        return self.own_store
+
+    @property
+    def own_store(self) -> Store:
+        """The same for who works on a row that is there for sure: fresh ones may be missing."""
         store = self._store
         if store is None:
             with self._making:
@@ -141,6 +141,11 @@ class Runtime:
                     self._store = self._make_store(self)
                 store = self._store
         return store
+
+    def write_soon(self) -> None:
+        """Add them before other processes could miss them: see :meth:`.Store.add`."""
+        if self.own_store.shared:
+            self.keeper.poke(self.parts.watcher.flush, FLUSH_AFTER)
 
     @property
     def engine(self) -> Engine:
@@ -176,19 +181,34 @@ class Runtime:
     def claiming(self) -> dict[str, Any]:
         """The columns that begin an attempt in this process; no other attempt has this token."""
         return {
-            "token": f"{self.store.process}.{next(self._tokens)}",
+            "token": f"{self.own_store.process}.{next(self._tokens)}",
             "started_at": time.time(),
             "worker": self.worker,
         }
 
     def begin(self, record: Record) -> None:
         """Note on a new row that its first attempt begins here, at once."""
-        record.home = record.process = process = self.store.process
+        record.home = record.process = process = self.own_store.process
         record.token = f"{process}.{next(self._tokens)}"
-        record.started_at = record.created_at
+        record.started_at = time.time()
         record.worker = self.worker
         record.state = JobState.RUNNING
         record.attempt = 1
+
+    def _row(self, call: Call) -> Record:
+        """The row of a plain job."""
+        record = Record(
+            id=call.id,
+            app=self.app.name,
+            task=callable_name(call.fn),
+            owner=call.carried.get(OWNER),
+            home=self.own_store.process,
+            created_at=call.created_at,
+            run_at=call.created_at,
+        )
+        if call.has_place:
+            self.begin(record)
+        return record
 
     # Jobs, as users see them.
 
@@ -270,12 +290,12 @@ class Runtime:
 
     # Jobs that wait.
 
-    def deliver(self, record: Record) -> None:
+    def deliver(self, job: Record | Call) -> None:
         """See that a job runs in its time."""
-        if record.state is JobState.SCHEDULED and not self.immediate:
-            self.keeper.poke(self.promote, _until(record.run_at))
+        if type(job) is Record and job.state is JobState.SCHEDULED and not self.immediate:
+            self.keeper.poke(self.promote, _until(job.run_at))
         else:
-            self.engine.deliver(record)
+            self.engine.deliver(job)
 
     def promote(self) -> float | None:
         """Duty: queue the scheduled jobs whose time has come."""
@@ -322,8 +342,9 @@ class Runtime:
         """Drop what is kept for a job that ended; returns its handle, if somebody has it."""
         call = self.calls.pop(job_id, None)
         kept = self._kept.pop(job_id, None)
-        handle = self.handles.pop(job_id, None)
-        return call.handle if call is not None else kept or handle
+        if call is not None:
+            return call.handle
+        return kept or self.handles.pop(job_id, None)
 
     def resolve(self, handle: Handle[Any], record: Record) -> None:
         """End a handle as the row of its job ended."""
@@ -358,6 +379,15 @@ class Runtime:
             handle.resolve_cancelled()
         self.send(job_cancelled, ended)
         return True
+
+    def ask_to_stop(self, job_id: str) -> None:
+        """Have a job of this process stop at its next checkpoint."""
+        call = self.calls.get(job_id)
+        if call is not None:
+            call.stop = True  # seen by the thread that is about to begin it
+        job = self.running.get(job_id)
+        if job is not None:
+            job.ask_to_stop(JobCancelled)
 
     def ending(self, record: Record, state: JobState) -> dict[str, Any]:
         """The columns that every end of a job sets."""

@@ -143,9 +143,18 @@ class Store(Protocol):
         """Names of the tasks that jobs are of; only those of queued and scheduled jobs."""
 
     def listing(
-        self, wanted: Filter, *, limit: int, after: int | None = None, now: float
+        self,
+        wanted: Filter,
+        *,
+        limit: int,
+        after: int | None = None,
+        now: float,
+        brief: bool = False,
     ) -> list[Record]:
-        """Rows, newest first, with a ``seq`` below ``after``. States as shown at ``now``."""
+        """Rows, newest first, with a ``seq`` below ``after``. States as shown at ``now``.
+
+        :param brief: without the columns of :data:`.LONG_COLUMNS`.
+        """
 
     def delete(self, job_id: str) -> bool:
         """Remove a finished row; ``False`` if it is not there or not finished."""

@@ -2,6 +2,7 @@
 
 from .codec import MAX_BYTES, Codec, Draft, EncodedCall
 from .functions import UnknownFunction
+from .kinds import ATOMS
 from .prepared import Prepared
 
-__all__ = ["MAX_BYTES", "Codec", "Draft", "EncodedCall", "Prepared", "UnknownFunction"]
+__all__ = ["ATOMS", "MAX_BYTES", "Codec", "Draft", "EncodedCall", "Prepared", "UnknownFunction"]

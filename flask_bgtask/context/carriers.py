@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from flask import Flask
 from flask.globals import app_ctx
+from werkzeug.routing import MapAdapter
 
 from .request import environ_at, request_of, where_reached
 
@@ -30,6 +32,9 @@ REQUEST = "request"
 
 _URL = "url"
 _BABEL = "babel"
+
+#: Data for which nothing has to be put around the task.
+UNFELT = frozenset({_URL, OWNER})
 
 
 def capture_builtin(app: Flask) -> dict[str, Any]:
@@ -65,13 +70,30 @@ def _locale() -> list[str | None]:
     return [None if locale is None else str(locale), None if zone is None else str(zone)]
 
 
-@contextmanager
-def restore_builtin(app: Flask, carried: dict[str, Any]) -> Iterator[None]:
-    """Surround a task, in its app context, with what :func:`capture_builtin` found."""
+def restore_url(app: Flask, carried: dict[str, Any]) -> None:
+    """Let ``url_for`` build, in a task's app context, the URLs that it builds in the request."""
     if _URL in carried:
-        # url_for builds the URLs that it would build in the request.
-        environ = environ_at(carried[_URL])
-        app_ctx.url_adapter = app.create_url_adapter(app.request_class(environ))
+        app_ctx.url_adapter = cast(MapAdapter, _AdapterAt(app, carried[_URL]))
+
+
+class _AdapterAt:
+    """The URL adapter of a request; made when it is asked for, as few tasks build a URL."""
+
+    def __init__(self, app: Flask, where: Sequence[str]) -> None:
+        self._app = app
+        self._where = where
+
+    @cached_property
+    def _adapter(self) -> MapAdapter | None:
+        return self._app.create_url_adapter(self._app.request_class(environ_at(self._where)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+
+@contextmanager
+def restore_locale(carried: dict[str, Any]) -> Iterator[None]:
+    """Surround a task, in its app context, with the locale and the time zone of its submitter."""
     if carried.get(_BABEL) is None:
         yield
         return

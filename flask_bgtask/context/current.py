@@ -61,6 +61,11 @@ class RunningJob(NullJob):
     Safe to use from several threads of one task.
     """
 
+    timed_out = False
+    _stop: type[BaseException] | None = None
+    _next_write = 0.0
+    _next_breath = 0.0
+
     def __init__(
         self,
         record: Record,
@@ -79,16 +84,12 @@ class RunningJob(NullJob):
         "Whether what an earlier attempt left in the store is as it was written."
         self.memo: dict[str, Any] = memo if isinstance(memo, dict) else {}
         "Private JSON data that this attempt leaves to the next."
-        self.timed_out = False
         self._write = write
         self._later = later
         logs = parsed(record.logs)
         self._logs: list[list[Any]] = logs if isinstance(logs, list) else []
         self._unwritten: dict[str, Any] = {}
-        self._next_write = 0.0
-        self._next_breath = 0.0
         self._lock = threading.Lock()  # guards the logs, what is unwritten and when to write it
-        self._stop: type[BaseException] | None = None
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Show how far the task is.
@@ -149,6 +150,8 @@ class RunningJob(NullJob):
 
     def unwritten(self) -> dict[str, Any]:
         """Take what the store does not have yet."""
+        if not self._unwritten:
+            return {}
         with self._lock:
             columns, self._unwritten = self._unwritten, {}
             if "logs" in columns:
@@ -193,6 +196,10 @@ current_job = cast(
 ``RuntimeError`` outside a job and outside a task that is called directly."""
 
 
+#: The job that runs here, for whom a call is too much.
+running_here = _running.get
+
+
 def running_job() -> RunningJob | None:
     """The job that runs here; ``None`` outside, and in a task that is called directly."""
     job = _running.get(None)
@@ -210,6 +217,11 @@ def null_job() -> NullJob:
     job = NullJob()
     job.caller = submitting_job()
     return job
+
+
+def run_as(job: NullJob) -> None:
+    """Make ``job`` the current one for as long as the running context lasts."""
+    _running.set(job)
 
 
 @contextmanager

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import flask.globals
-from flask import Flask, Request, has_request_context, session
-from flask.globals import app_ctx
+from flask import Flask, Request, session
 from flask.sessions import SessionMixin
+
+from .flasks import current_request_context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -22,10 +23,7 @@ CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 #: Keys of a WSGI environment (PEP 3333) that say where the application is reached.
 _WHERE = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME")
-
-
-#: The proxy of the context that has the request: from Flask 3.2 on there is but one context.
-_request_ctx: Any = vars(flask.globals).get("request_ctx", app_ctx)
+_where: Callable[[WSGIEnvironment], tuple[str, ...]] = itemgetter(*_WHERE)
 
 
 def request_of(app: Flask) -> Request | None:
@@ -33,19 +31,23 @@ def request_of(app: Flask) -> Request | None:
 
     Another app's context may be pushed within a request; its tasks have no part in it.
     """
-    if not has_request_context():
+    context = current_request_context()
+    if context is None or context.app is not app:
         return None
-    context = _request_ctx._get_current_object()
-    return context.request if context.app is app else None
+    request: Request = context.request
+    return request
 
 
-def where_reached(request: Request) -> list[str]:
+def where_reached(request: Request) -> Sequence[str]:
     """Scheme, host, server, port and script root by which a request came."""
-    get = request.environ.get
-    return [get(key, "") for key in _WHERE]
+    environ = request.environ
+    try:
+        return _where(environ)  # one call, as every submit in a request pays for it
+    except KeyError:  # a server may leave out what is empty, and a client the host
+        return [environ.get(key, "") for key in _WHERE]
 
 
-def environ_at(where: list[str]) -> WSGIEnvironment:
+def environ_at(where: Sequence[str]) -> WSGIEnvironment:
     """The environment (PEP 3333) of a request to the root, reached as another one was."""
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": "GET",

@@ -5,17 +5,19 @@ Only who submitted writes it out at the end: other requests must not wait where 
 
 from __future__ import annotations
 
-from flask import g, has_app_context
+from .flasks import current_app_context
 
 _KEY = "_bgtask_unwritten"
 
 
 def note_unwritten() -> None:
     """Something was submitted here; outside an app context nobody asks."""
-    if has_app_context():
-        setattr(g, _KEY, True)
+    context = current_app_context()
+    if context is not None:
+        setattr(context.g, _KEY, True)
 
 
 def take_unwritten() -> bool:
     """Whether something was submitted since the last call."""
-    return bool(g.pop(_KEY, False))
+    context = current_app_context()
+    return context is not None and bool(context.g.pop(_KEY, False))

@@ -14,13 +14,18 @@ _LEFT_BEHIND = frozenset(
 _DECIMAL = "decimal_context"
 
 
-def copied_variables() -> contextvars.Context:
-    """A new context with the caller's variables, but Flask's own."""
+def own_variables(copied: contextvars.Context) -> contextvars.Context:
+    """A new context with the variables of another one, but Flask's own."""
     fresh = contextvars.Context()
-    for variable, value in contextvars.copy_context().items():
+    for variable, value in copied.items():
         if variable.name not in _LEFT_BEHIND:
             fresh.run(variable.set, value)
     return fresh
+
+
+def copied_variables() -> contextvars.Context:
+    """A new context with the caller's variables, but Flask's own."""
+    return own_variables(contextvars.copy_context())
 
 
 def own_decimal_context() -> None:
@@ -29,5 +34,6 @@ def own_decimal_context() -> None:
     The variable holds a mutable object, so a copied context shares it with its source
     (:mod:`decimal`: contexts are per thread or coroutine, and not meant to be shared).
     """
-    if any(variable.name == _DECIMAL for variable in contextvars.copy_context()):
-        decimal.setcontext(decimal.getcontext().copy())
+    for variable in contextvars.copy_context():
+        if variable.name == _DECIMAL:
+            decimal.setcontext(decimal.getcontext().copy())

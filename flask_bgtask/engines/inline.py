@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from ..coroutines import in_event_loop
-from ..engine import Run
-from ..job import JobState, Record
+from ..engine import Errand, Run, Waiting
 
 
 class InlineEngine:
@@ -21,21 +21,24 @@ class InlineEngine:
     def start(self, *, serve: bool) -> None:
         """There is nothing to start."""
 
-    def reserve(self, record: Record) -> bool:
+    def reserve(self, job: Waiting) -> Callable[[Errand], None] | None:
         """There is always a place: the caller's own."""
-        return True
+        return self._run_now
 
-    def release(self, record: Record) -> None:
+    def release(self, job: Waiting) -> None:
         """Nothing is kept."""
 
-    def deliver(self, record: Record) -> None:
+    def deliver(self, job: Waiting) -> None:
         """Run the job now; one that is to be tried again, again."""
-        claimed = record if record.state is JobState.RUNNING else None
+        self._run_now((job.id, job.queue, None))
+
+    def _run_now(self, errand: Errand) -> None:
+        job_id, _, claimed = errand
         if not in_event_loop():
-            self._run(record.id, claimed)
+            self._run(job_id, claimed)
             return
         # A thread that runs an event loop can run no other for an ``async def`` task.
-        thread = threading.Thread(target=self._run, args=(record.id, claimed))
+        thread = threading.Thread(target=self._run, args=(job_id, claimed))
         thread.start()
         thread.join()
 
@@ -69,15 +72,14 @@ class HoldingEngine(InlineEngine):
         # Guards the list: jobs may be submitted from several threads.
         self._lock = threading.Lock()
 
-    def reserve(self, record: Record) -> bool:
+    def reserve(self, job: Waiting) -> None:
         """No job starts by itself."""
-        return False
 
-    def deliver(self, record: Record) -> None:
+    def deliver(self, job: Waiting) -> None:
         """Keep the job."""
         with self._lock:
-            if record.id not in self._held:
-                self._held.append(record.id)
+            if job.id not in self._held:
+                self._held.append(job.id)
 
     def withdraw(self, job_id: str) -> None:
         """The job was cancelled."""

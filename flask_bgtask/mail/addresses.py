@@ -13,12 +13,13 @@ from ..errors import ArgumentError
 
 #: Everything that some part of the mail's way may take for the end of a line: ``str.splitlines``,
 #: which the standard library's generator uses on headers, knows more of them than SMTP does.
-_BREAK = re.compile("[\0\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+BREAK = re.compile("[\0\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 _FOLD = re.compile(r"\r?\n[ \t]+(?=\S)")
 
 _ATOM = r'[^\s"(),:;<>@\[\]\\\x00-\x1f\x7f]+'
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])+"'
 _LITERAL = r"\[[^\s\[\]\\<>\x00-\x1f\x7f]+\]"
+_ASCII_DOMAIN = re.compile(r"[A-Za-z0-9._-]+")
 _ADDRESS = re.compile(rf"(?P<local>{_QUOTED}|{_ATOM})(?:@(?P<domain>{_LITERAL}|{_ATOM}))?")
 
 
@@ -40,7 +41,7 @@ def addresses_in(header: Any) -> list[tuple[str, str]]:
 
 def has_break(text: str) -> bool:
     """Whether something may take a part of the text for the beginning of another line."""
-    return _BREAK.search(text) is not None
+    return BREAK.search(text) is not None
 
 
 def refuse_breaks(value: Any, path: str, *, folded: bool = False) -> None:
@@ -96,6 +97,9 @@ def _with_ascii_domain(local: str, domain: str | None, path: str) -> str:
             domain = domain.encode("idna").decode("ascii")
         except UnicodeError as error:
             raise ArgumentError(path, f"has the domain {domain!r}: {error}") from None
+        # Some characters become others on the way: a wide "＞" would end the address.
+        if not _ASCII_DOMAIN.fullmatch(domain):
+            raise ArgumentError(path, f"has the domain {domain!r}: that is no domain")
     return f"{local}@{domain}"
 
 

@@ -159,6 +159,8 @@ def _refuse_bad_headers(message: flask_mail.Message) -> None:
             raise ArgumentError(
                 f"message.extra_headers[{name!r}]", "would show everybody who is in it: use bcc"
             )
+    for kind in message.alts:
+        refuse_breaks(kind, "message.alts")
     for index, attachment in enumerate(message.attachments):
         for value in (attachment.filename, attachment.content_type, attachment.disposition):
             refuse_breaks(value, f"message.attachments[{index}]")

@@ -6,10 +6,15 @@ import base64
 import binascii
 import email.policy
 import io
+import re
 from collections.abc import Iterator
+from email.errors import HeaderParseError
 from email.generator import BytesGenerator
+from email.header import decode_header, make_header
 from email.message import Message as MimePart
 from email.parser import BytesParser, HeaderParser
+
+from .addresses import BREAK
 
 #: Longest line without its CRLF, in bytes (RFC 5321, 4.5.3.1.6).
 LONGEST_LINE = 998
@@ -42,8 +47,25 @@ def ascii_headers(raw: bytes) -> bytes:
     """The same message with encoded words (RFC 2047) in place of UTF-8 in its headers."""
     head, _, body = raw.partition(b"\r\n\r\n")
     parser = HeaderParser(policy=email.policy.SMTP)
-    headers = parser.parsestr(head.decode("utf-8", "replace"), headersonly=True)
+    text = _ENCODED_WORD.sub(_without_breaks, head.decode("utf-8", "replace"))
+    headers = parser.parsestr(text, headersonly=True)
     return headers.as_bytes(policy=email.policy.SMTP.clone(refold_source="all")) + body
+
+
+#: RFC 2047, 2.
+_ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=")
+
+
+def _without_breaks(word: re.Match[str]) -> str:
+    """Leave out an encoded word that holds a line break.
+
+    To write a header anew the library decodes it, and would write that line break as one.
+    """
+    try:
+        text = str(make_header(decode_header(word[0])))
+    except (LookupError, ValueError, HeaderParseError):
+        return ""  # nor could anybody else read it
+    return "" if BREAK.search(text) else word[0]
 
 
 def pack(raw: bytes) -> str | bytes:

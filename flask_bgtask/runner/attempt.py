@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from contextvars import Context
 from typing import Any
 
 from flask.ctx import AppContext
 
 from .. import databases
+from ..calls import Call
 from ..context import (
     REQUEST,
+    UNFELT,
     RunningJob,
     own_decimal_context,
-    restore_builtin,
-    running_as,
+    restore_locale,
+    restore_url,
+    run_as,
     thaw_request,
 )
 from ..coroutines import run_to_end
 from ..errors import ArgumentError
 from ..job import Record
-from ..runtime import Call, Runtime
+from ..runtime import Runtime
 from ..task.signature import verify
 
 #: Characters of a result's ``repr`` that are kept where the result itself cannot be stored.
@@ -51,7 +54,8 @@ class Attempt:
 
     def _surrounded(self) -> None:
         own_decimal_context()
-        with databases.usable_connections(), running_as(self.job):
+        run_as(self.job)
+        with databases.usable_connections():
             context = self.runtime.app.app_context()
             try:
                 context.push()  # calls the receivers of a signal of Flask's, which may fail
@@ -74,20 +78,30 @@ class Attempt:
 
     def _carried(self) -> None:
         self._check_row()
-        self.job.carried = self._carriers()
-        app = self.runtime.app
+        self.job.carried = carried = self._carriers()
+        restore_url(self.runtime.app, carried)
+        if carried.keys() <= UNFELT:
+            self._called()
+            return
         with ExitStack() as stack:
-            stack.enter_context(restore_builtin(app, self.job.carried))
-            for carrier in self.runtime.registry.carriers:
-                if carrier.name in self.job.carried:
-                    stack.enter_context(carrier.restore(self.job.carried[carrier.name]))
-            if REQUEST in self.job.carried:
-                frozen = self.job.carried[REQUEST]
-                stack.enter_context(thaw_request(app, frozen, self._teardown_failed))
-            fn, args, kwargs = self._target()
-            result = run_to_end(fn(*args, **kwargs))
-            self.result_text = self._text(result)
-            self.result = result
+            for surrounding in self._surroundings(carried):
+                stack.enter_context(surrounding)
+            self._called()
+
+    def _surroundings(self, carried: dict[str, Any]) -> Iterator[AbstractContextManager[Any]]:
+        """What the carriers put around the task, each made when those before it are entered."""
+        yield restore_locale(carried)
+        for carrier in self.runtime.registry.carriers:
+            if carrier.name in carried:
+                yield carrier.restore(carried[carrier.name])
+        if REQUEST in carried:
+            yield thaw_request(self.runtime.app, carried[REQUEST], self._teardown_failed)
+
+    def _called(self) -> None:
+        fn, args, kwargs = self._target()
+        result = run_to_end(fn(*args, **kwargs))
+        self.result_text = self._text(result)
+        self.result = result
 
     def _carriers(self) -> dict[str, Any]:
         if self._call is not None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from itsdangerous import BadSignature
 
 from ..arguments import UnknownFunction
+from ..calls import Call
 from ..context import RunningJob
 from ..errors import Abort, JobCancelled, JobLost, JobTimeout, Retry, StoreError
 from ..job import JobState, Record
@@ -64,13 +65,16 @@ class Runner:
         :param claimed: the row, if this process has claimed it already.
         """
         runtime = self._runtime
-        record = claimed or runtime.store.claim(Wanted(job_id=job_id), runtime.claiming())
+        call = runtime.calls.get(job_id)
+        record = claimed or self._begin(job_id, call)
         if record is None:
             return  # cancelled, or another process was first
         job = RunningJob(record, write=self._write, later=self._write_later)
         runtime.running[record.id] = job
+        if call is not None and call.stop:
+            job.ask_to_stop(JobCancelled)
         try:
-            self._attempt(record, job)
+            self._attempt(record, call, job)
         except Exception as error:
             # Its row is not as we wrote it, or this is a fault of ours: no job stays running.
             self._timeouts.remove(job)
@@ -79,6 +83,7 @@ class Runner:
         finally:
             runtime.running.pop(record.id, None)
             self._unwritten.pop(record.id, None)
+            runtime.calls.restock()
 
     def run_now(self, job_id: str, claimed: Record | None = None) -> None:
         """As :meth:`run`, for a job whose time has not come too."""
@@ -87,9 +92,20 @@ class Runner:
             self._runtime.store.change(job_id, due, states=(JobState.SCHEDULED,))
         self.run(job_id, claimed)
 
-    def _attempt(self, record: Record, job: RunningJob) -> None:
+    def _begin(self, job_id: str, call: Call | None) -> Record | None:
+        """The row of an attempt that begins now."""
         runtime = self._runtime
-        call = runtime.calls.get(record.id)
+        if call is not None:
+            call.complete()
+            record = runtime.fresh.begin(call)
+            if record is not None:
+                if not call.written:
+                    runtime.write_soon()
+                return record
+        return runtime.own_store.claim(Wanted(job_id=job_id), runtime.claiming())
+
+    def _attempt(self, record: Record, call: Call | None, job: RunningJob) -> None:
+        runtime = self._runtime
         if call is None and not record.durable:
             self._lose(record)
             return
@@ -160,9 +176,7 @@ class Runner:
         """Write the end, resolve the handle; ``None`` if this attempt was not the one to end it."""
         runtime, record = self._runtime, job.record
         columns = {**runtime.ending(record, state), **job.unwritten(), **columns}
-        ended = self._persist(
-            lambda: runtime.store.change(record.id, columns, states=_RUNNING, token=record.token)
-        )
+        ended = self._persist(lambda: self._write_end(record, columns))
         if ended is None:
             return None
         if error is not None:
@@ -176,6 +190,14 @@ class Runner:
         if state is JobState.CANCELLED:
             runtime.send(job_cancelled, ended)
         return ended
+
+    def _write_end(self, record: Record, columns: dict[str, Any]) -> Record | None:
+        runtime = self._runtime
+        call = runtime.calls.get(record.id)
+        ended = None if call is None else runtime.fresh.end(call, columns)
+        return ended or runtime.own_store.change(
+            record.id, columns, states=_RUNNING, token=record.token
+        )
 
     def _log_failure(self, record: Record, error: BaseException) -> None:
         self._runtime.log(
@@ -222,7 +244,9 @@ class Runner:
             **job.unwritten(),
         }
         again = self._persist(
-            lambda: runtime.store.change(record.id, columns, states=_RUNNING, token=record.token)
+            lambda: runtime.own_store.change(
+                record.id, columns, states=_RUNNING, token=record.token
+            )
         )
         if again is None:
             return
@@ -246,7 +270,7 @@ class Runner:
     def _lose(self, record: Record) -> None:
         """A job whose function and arguments were in the memory of a process that is gone."""
         runtime = self._runtime
-        ended = runtime.store.change(
+        ended = runtime.own_store.change(
             record.id,
             runtime.ending(record, JobState.LOST),
             states=_RUNNING,
@@ -269,7 +293,9 @@ class Runner:
             "process": None,
         }
         self._persist(
-            lambda: runtime.store.change(record.id, columns, states=_RUNNING, token=record.token)
+            lambda: runtime.own_store.change(
+                record.id, columns, states=_RUNNING, token=record.token
+            )
         )
         runtime.log(
             logging.WARNING,
@@ -293,7 +319,7 @@ class Runner:
 
     def _release_late(self, record: Record) -> None:
         """The thread of an attempt that was given up came back: its keys are free again."""
-        store = self._runtime.store
+        store = self._runtime.own_store
         self._persist(lambda: store.change(record.id, {"holds": False}, token=record.token))
 
     # Writing.
@@ -314,7 +340,7 @@ class Runner:
         """Write progress, log lines or the memo of a running attempt."""
         runtime = self._runtime
         try:
-            record = runtime.store.change(
+            record = runtime.own_store.change(
                 job.record.id, columns, states=_RUNNING, token=job.record.token
             )
         except StoreError as error:

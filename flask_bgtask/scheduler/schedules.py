@@ -34,7 +34,7 @@ class Schedule:
 
     def delay(self) -> float:
         """Seconds from a tick to the start of its job."""
-        return random.uniform(0, self.jitter) if self.jitter else 0.0  # noqa: S311
+        return random.uniform(0, self.jitter) if self.jitter else 0.0
 
 
 def plan(

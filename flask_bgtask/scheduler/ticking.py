@@ -82,9 +82,7 @@ class Ticker:
             self._states = {state.id: state for state in self._runtime.store.schedules()}
         return self._states.get(schedule.id) or _state(schedule, None)
 
-    def _note(
-        self, schedule: Schedule, last: float | None, moment: float, with_job: bool
-    ) -> bool:
+    def _note(self, schedule: Schedule, last: float | None, moment: float, with_job: bool) -> bool:
         """Write down that a tick was dealt with, and add its job; ``False`` if another did."""
         store = self._runtime.store
         state = _state(schedule, moment)

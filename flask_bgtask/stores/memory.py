@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import DuplicateJob, StoreError
-from ..job import JobState, Record
+from ..job import FINISHED, WAITING, JobState, Record
 from ..store import BATCH, Filter, ScheduleState, Wanted
 from .matching import matches
 from .waiting import Waiting
@@ -139,7 +139,13 @@ class MemoryStore:
         return {row.task for row in self._all() if row.state in asked}
 
     def listing(
-        self, wanted: Filter, *, limit: int, after: int | None = None, now: float
+        self,
+        wanted: Filter,
+        *,
+        limit: int,
+        after: int | None = None,
+        now: float,
+        brief: bool = False,
     ) -> list[Record]:
         """See :meth:`.Store.listing`."""
         found: list[Record] = []
@@ -147,7 +153,7 @@ class MemoryStore:
             if len(found) >= limit:
                 break
             if (after is None or row.seq < after) and matches(row, wanted, now):
-                found.append(_copy(row))
+                found.append(row.copy(**_LEFT_OUT) if brief else _copy(row))
         return found
 
     def delete(self, job_id: str) -> bool:
@@ -215,13 +221,11 @@ class MemoryStore:
     def _insert(self, row: Record) -> None:
         if row.id in self._rows:
             raise StoreError(f"there is a job {row.id!r} already")
-        if row.unique is not None:
-            self._check_unique(row)
+        self._check_unique(row)
         self._seq += 1
         row.seq = self._seq
         self._rows[row.id] = row
-        if row.state is not JobState.RUNNING or row.unique is not None or row.serial is not None:
-            self._enter(row)
+        self._enter(row)
 
     def _replace(self, row: Record, columns: Mapping[str, Any]) -> Record:
         new = _copy(row)
@@ -244,9 +248,8 @@ class MemoryStore:
     def _enter(self, row: Record) -> None:
         if row.unique is not None and row.holds:
             self._unique[row.unique] = row.id
-        if row.state is JobState.RUNNING and row.serial is None:
-            return
-        self._waiting.enter(row)
+        if row.serial is not None or row.state in WAITING:
+            self._waiting.enter(row)
         if _disposable(row):
             self._finished[row.id] = None
             if len(self._finished) > KEPT:
@@ -255,9 +258,8 @@ class MemoryStore:
     def _leave(self, row: Record) -> None:
         if row.unique is not None and row.holds:
             del self._unique[row.unique]
-        if row.state is JobState.RUNNING and row.serial is None:
-            return
-        self._waiting.leave(row)
+        if row.serial is not None or row.state in WAITING:
+            self._waiting.leave(row)
         self._finished.pop(row.id, None)
 
     def _remove(self, job_id: str) -> None:
@@ -287,5 +289,6 @@ def _copy(row: Record) -> Record:
 
 def _disposable(row: Record) -> bool:
     """Whether a row may go: it is finished, and no late thread keeps one of its keys."""
-    keyed = row.unique is not None or row.serial is not None
-    return row.state.finished and not (row.holds and keyed)
+    if row.state not in FINISHED:
+        return False
+    return not row.holds or (row.unique is None and row.serial is None)

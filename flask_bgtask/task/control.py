@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import JobCancelled, JobStateError
+from ..errors import JobStateError
 from ..job import Job, JobState, Record
 from ..runtime import Runtime
 from ..signals import job_retrying
@@ -23,9 +23,7 @@ def cancel(runtime: Runtime, job_id: str) -> Job:
             return runtime.snapshot(job_id)
         asked = runtime.store.change(job_id, {"cancel_requested": True}, states=(JobState.RUNNING,))
         if asked is not None:
-            running = runtime.running.get(job_id)
-            if running is not None:
-                running.ask_to_stop(JobCancelled)
+            runtime.ask_to_stop(job_id)
             return runtime.show(asked)
         record = runtime.record(job_id)
         if record.state.finished:

@@ -56,5 +56,3 @@ def _follow(handle: Handle[Any], accepted: Handle[Any]) -> None:
             handle.resolve(result=ended.result())
 
     accepted.add_done_callback(copy)
-
-

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
+from ..naming import callable_name, origin
 from ..options import Options
 from ..runtime import Registry
-from .naming import callable_name, origin
 from .task import Owner, Task
 
 P = ParamSpec("P")

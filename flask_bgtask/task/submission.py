@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..calls import Call
 from ..context import (
     OWNER,
     REQUEST,
@@ -21,11 +22,11 @@ from ..errors import ArgumentError, ConfigError, DuplicateJob, QueueFull
 from ..handle import Handle
 from ..ids import new_id
 from ..job import JobState, Record
+from ..naming import callable_name
 from ..options import CARRIED, DURABLE, VOLATILE, Options
-from ..runtime import Call, Runtime
+from ..runtime import Runtime
 from ..signals import job_submitted
 from .deferring import defer
-from .naming import callable_name
 from .signature import sign
 
 if TYPE_CHECKING:
@@ -51,12 +52,13 @@ def submit(
     if runtime.closed:
         raise RuntimeError("cannot schedule new futures after shutdown")
     now = time.time()
-    record = Record(id=new_id(), app=runtime.app.name, created_at=now, run_at=now)
+    call = runtime.calls.blank()
+    record = Record(id=call.id, app=runtime.app.name, created_at=now, run_at=now)
     if options is not VOLATILE:
         _apply(record, options, now)
-    carried = _capture(runtime, record, options)
-    handle: Handle[Any] = Handle(record.id, runtime, durable=options.durable)
-    call = Call(None, None, carried, options, handle)
+    call.options, call.handle.durable = options, options.durable
+    call.carried = carried = capture(runtime, options)
+    record.owner = carried.get(OWNER)
     if options.after_commit is not False:
         return _defer(runtime, record, call, name, fn, args, kwargs)
     if options.durable:
@@ -64,18 +66,22 @@ def submit(
     else:
         record.task = name or callable_name(fn)
         call.prepared = runtime.codec.prepare(fn, args, kwargs, keep=options.retries > 0)
-        if not (runtime.immediate or runtime.capacity.runs(record.queue)):
-            raise _runs_nowhere(runtime, record.queue)
+        check_runs_here(runtime, record.queue)
     call.variables = copied_variables()
     return _accept(runtime, record, call)
 
 
-def _runs_nowhere(runtime: Runtime, queue: str) -> ConfigError:
-    """The error for a job that is not durable in a process that would never run it."""
+def check_runs_here(runtime: Runtime, queue: str) -> None:
+    """Refuse a job that is not durable in a process that would never run it.
+
+    :raises ConfigError: it is one.
+    """
+    if runtime.immediate or runtime.capacity.runs(queue):
+        return
     works = runtime.capacity.workers > 0
     key, value = ("BGTASK_QUEUES", {queue: 0}) if works else ("BGTASK_RUN_WORKERS", False)
     which = f"leaves the queue {queue!r} to others" if works else "runs no jobs"
-    return ConfigError(
+    raise ConfigError(
         key,
         value,
         f"this process {which} and a job that is not durable can run nowhere else; make the "
@@ -103,7 +109,7 @@ def _apply(record: Record, options: Options, now: float) -> None:
         record.options = options.stored()
 
 
-def _capture(runtime: Runtime, record: Record, options: Options) -> dict[str, Any]:
+def capture(runtime: Runtime, options: Options) -> dict[str, Any]:
     """The data of the carriers; a task's own jobs inherit what it has."""
     carried = capture_builtin(runtime.app)
     parent = submitting_job()
@@ -122,7 +128,6 @@ def _capture(runtime: Runtime, record: Record, options: Options) -> dict[str, An
         carried[REQUEST] = _request(runtime, parent, options)
     if options.owner is not CARRIED:
         carried[OWNER] = options.owner
-    record.owner = carried.get(OWNER)
     return carried
 
 
@@ -202,42 +207,63 @@ def _defer(
 
 def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
     """Add the row, as running here if a thread is free; then the engine has it."""
-    engine, store = runtime.engine, runtime.store
-    reserved = record.state is JobState.QUEUED and engine.reserve(record)
+    engine = runtime.engine
+    start = engine.reserve(record) if record.state is JobState.QUEUED else None
     try:
-        if reserved:
+        if start is not None:
             runtime.begin(record)
+            call.has_place = True
         else:
-            record.home = store.process
+            record.home = runtime.store.process
             _check_room(runtime, record)
-        _remember(runtime, record, call, reserved=reserved)
-        store.add(record)
-        if store.shared and not record.durable:
-            note_unwritten()
+        _add(runtime, record, call)
     except BaseException as error:
         runtime.settle(record.id)
-        if reserved:
+        if start is not None:
             engine.release(record)
         if isinstance(error, DuplicateJob) and call.options.on_duplicate == "return":
             return runtime.handle(error.job_id)
         raise
-    if job_submitted.receivers:  # before the job begins, so that they hear of it in this order
-        runtime.send(job_submitted, record)
     try:
-        runtime.deliver(record)
-    except RuntimeError:  # the workers were shut down at this moment
-        runtime.cancel_waiting(record.id)
-        raise
+        if job_submitted.receivers:  # before the job begins, so that they hear of it in this order
+            runtime.send(job_submitted, record)
+    finally:  # whatever happens, a thread may be waiting
+        if start is not None:
+            start((record.id, record.queue, None))
+        else:
+            deliver(runtime, record)
     return call.handle
 
 
-def _remember(runtime: Runtime, record: Record, call: Call, *, reserved: bool) -> None:
+def _add(runtime: Runtime, record: Record, call: Call) -> None:
+    store = runtime.store
+    call.record, call.written = record, True
+    _remember(runtime, record, call)
+    store.add(record)
+    runtime.fresh.welcome = True
+    if store.shared and not record.durable:
+        note_unwritten()
+
+
+def deliver(runtime: Runtime, job: Record | Call) -> None:
+    """Have a job that waits run in its time.
+
+    :raises RuntimeError: the workers were shut down at this moment.
+    """
+    try:
+        runtime.deliver(job)
+    except RuntimeError:
+        runtime.cancel_waiting(job.id)
+        raise
+
+
+def _remember(runtime: Runtime, record: Record, call: Call) -> None:
     """Keep what does not go into the row, while the job can only run here.
 
     A durable job in a shared store may run anywhere: it has its carriers alone, unless it starts
     here at once.
     """
-    if reserved or not record.durable or not runtime.store.shared:
+    if call.has_place or not record.durable or not runtime.store.shared:
         runtime.calls[record.id] = call
     else:
         runtime.handles[record.id] = call.handle
@@ -247,9 +273,19 @@ def _remember(runtime: Runtime, record: Record, call: Call, *, reserved: bool) -
 def _check_room(runtime: Runtime, record: Record) -> None:
     if record.state is JobState.SCHEDULED:
         return
+    if not record.durable:
+        check_waiting(runtime)
+    elif runtime.room.taken():
+        raise QueueFull(runtime.settings.max_queued)
+
+
+def check_waiting(runtime: Runtime) -> None:
+    """Refuse one job more that waits in this process alone.
+
+    :raises QueueFull: there are too many.
+    """
     most = runtime.settings.max_queued
-    full = runtime.room.taken() if record.durable else runtime.engine.waiting() >= most
-    if full:
+    if runtime.engine.waiting() >= most:
         raise QueueFull(most)
 
 

@@ -13,6 +13,7 @@ from ..handle import Handle
 from ..options import VOLATILE, Options
 from . import submission
 from .mapping import iterate
+from .plain import submit_plain
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -190,4 +191,6 @@ def submit_callable(
     if type(fn) is Task:
         own = fn.options.merged(given) if given else fn.options
         return submission.submit(runtime, fn.name, fn.fn, args, kwargs, own)
+    if options is VOLATILE:
+        return submit_plain(runtime, fn, args, kwargs)
     return submission.submit(runtime, None, fn, args, kwargs, options)

@@ -106,9 +106,7 @@ def _unfinished(runtime: Runtime, end: float) -> list[Job]:
     for state in (JobState.RUNNING, *WAITING):
         found += runtime.jobs(Filter(state=state), limit=100).items
     return [
-        job
-        for job in found
-        if job.state is not JobState.SCHEDULED or job.run_at.timestamp() <= end
+        job for job in found if job.state is not JobState.SCHEDULED or job.run_at.timestamp() <= end
     ]
 
 
@@ -117,4 +115,3 @@ def _runtime(app: Flask) -> Runtime:
     if not isinstance(runtime, Runtime):
         raise RuntimeError(f"Flask-BgTask is not initialised on {app.name!r}")
     return runtime
-

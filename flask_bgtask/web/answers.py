@@ -38,16 +38,23 @@ def json_text(value: Any, *, readable: bool = False) -> str:
     write = partial(json.dumps, allow_nan=False, separators=separators, ensure_ascii=not readable)
     try:
         return write(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return write(_tame(value))
 
 
-def _tame(value: Any) -> Any:
+#: Containers within containers that are shown of a value that is no JSON as it is; more than
+#: arguments and results can have (they are within the status, a few levels down).
+_DEEPEST = 150
+
+
+def _tame(value: Any, depth: int = 0) -> Any:
     """The same with each part that JSON cannot say replaced by its ``repr``."""
+    if isinstance(value, (dict, list, tuple)) and depth > _DEEPEST:
+        return "…"
     if isinstance(value, dict):
-        return {str(key): _tame(each) for key, each in value.items()}
+        return {str(key): _tame(each, depth + 1) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_tame(each) for each in value]
+        return [_tame(each, depth + 1) for each in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if value is None or isinstance(value, (str, int)):

@@ -13,6 +13,11 @@ from ..runtime import Runtime
 
 DOTS = "•••"
 
+#: The task that sends mail, and what of a mail is never shown: a mail may hold a link that proves
+#: that somebody reads it, and whoever caused it to be sent must not find that link here.
+MAIL_TASK = "flask_bgtask.send_mail"
+MAIL_CONTENT = ("mime", "fields")
+
 
 def shown_arguments(runtime: Runtime, job: Job) -> tuple[Any, Any]:
     """``args`` and ``kwargs`` as plain data, masked; ``None`` where nothing is known of them.
@@ -24,11 +29,18 @@ def shown_arguments(runtime: Runtime, job: Job) -> tuple[Any, Any]:
     if text is None:
         return None, None
     try:
-        args, kwargs = _split(runtime.codec.plain(text))
-    except Exception:
+        return _masked_call(runtime, job, *_split(runtime.codec.plain(text)))
+    except Exception:  # a row that somebody else wrote may be nested beyond what can be walked
         current_app.logger.exception("the stored arguments of job %s cannot be read", job.id)
         return None, None
+
+
+def _masked_call(
+    runtime: Runtime, job: Job, args: list[Any], kwargs: dict[str, Any]
+) -> tuple[Any, Any]:
     mask = runtime.settings.mask
+    if job.task == MAIL_TASK:
+        mask = (*mask, *MAIL_CONTENT)
     task = runtime.registry.tasks.get(job.task)
     names = _names(None if task is None else task.fn, len(args))
     shown = [
@@ -48,8 +60,15 @@ def masked(value: Any, mask: Sequence[str]) -> Any:
             key: DOTS if is_secret(key, mask) else masked(each, mask) for key, each in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [masked(each, mask) for each in value]
+        return [_masked_item(each, mask) for each in value]
     return value
+
+
+def _masked_item(item: Any, mask: Sequence[str]) -> Any:
+    """An item of a list; a dictionary whose keys are not all texts may be shown as its pairs."""
+    if isinstance(item, (list, tuple)) and len(item) == 2 and is_secret(item[0], mask):
+        return [item[0], DOTS]
+    return masked(item, mask)
 
 
 def is_secret(name: object, mask: Sequence[str]) -> bool:

@@ -134,8 +134,9 @@ class ListSource:
 
     def _watched(self, now: float) -> list[Record]:
         store = self._runtime.store
-        rows = store.listing(Filter(), limit=WATCHED, now=now)
-        rows += store.listing(Filter(state=JobState.RUNNING), limit=WATCHED, now=now)
+        rows = store.listing(Filter(), limit=WATCHED, now=now, brief=True)
+        running = Filter(state=JobState.RUNNING)
+        rows += store.listing(running, limit=WATCHED, now=now, brief=True)
         found = {row.id: row for row in rows}
         found.update((row.id, row) for row in store.get_many(self._pending - found.keys()))
         self._pending = {row.id for row in found.values() if not row.state.finished}

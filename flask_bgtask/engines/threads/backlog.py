@@ -2,65 +2,64 @@
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from collections.abc import Callable, Collection
 
-from ...job import Record
+from ...engine import Waiting
 
-#: What orders jobs: priority (higher first), time of submission, and a tie-breaker.
-Rank = tuple[int, float, int]
+#: Jobs of a queue that have the same priority, in the order of their submission.
+_Line = deque[Waiting]
+
+#: Withdrawn jobs that a line keeps at least, so that a short one is not rebuilt all the time.
+_SLACK = 64
 
 
 class Backlog:
-    """A heap for each queue; not thread-safe, its owner has the lock."""
+    """Lines of waiting jobs; not thread-safe, its owner has the lock."""
 
     def __init__(self) -> None:
-        self._heaps: dict[str, list[tuple[Rank, Record]]] = {}
-        self._waiting: dict[str, Record] = {}
-        self._pushed = 0
+        # At the head of each line is a job that waits; there is no empty one. A job that is
+        # withdrawn further back stays where it is until it comes to the head.
+        self._lines: dict[tuple[str, int], _Line] = {}
+        self.jobs: dict[str, Waiting] = {}
+        "Those that wait, by their ids."
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __contains__(self, job_id: str) -> bool:
-        return job_id in self._waiting
-
-    def push(self, record: Record) -> None:
+    def push(self, job: Waiting) -> None:
         """Add a job."""
-        self._pushed += 1
-        rank = (-record.priority, record.created_at, self._pushed)
-        heapq.heappush(self._heaps.setdefault(record.queue, []), (rank, record))
-        self._waiting[record.id] = record
+        key = (job.queue, job.priority)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = deque()
+        line.append(job)
+        self.jobs[job.id] = job
 
-    def best(self, allowed: Callable[[str], bool], awaited: Collection[str] = ()) -> Record | None:
+    def best(self, allowed: Callable[[str], bool], awaited: Collection[str] = ()) -> Waiting | None:
         """An awaited job, or the one that comes first, among the allowed queues; it stays."""
         for job_id in awaited:
-            record = self._waiting.get(job_id)
-            if record is not None and allowed(record.queue):
-                return record
-        heads = (self._head(queue) for queue in self._heaps if allowed(queue))
-        best = min((head for head in heads if head is not None), default=None, key=_rank)
-        return None if best is None else best[1]
+            job = self.jobs.get(job_id)
+            if job is not None and allowed(job.queue):
+                return job
+        best = None
+        for (queue, _), line in self._lines.items():
+            if (best is None or _rank(line[0]) < _rank(best)) and allowed(queue):
+                best = line[0]
+        return best
 
     def remove(self, job_id: str) -> bool:
         """Take a job out, if it waits here."""
-        if job_id not in self._waiting:
+        job = self.jobs.pop(job_id, None)
+        if job is None:
             return False
-        del self._waiting[job_id]
-        # What is at the head is dropped when looked at; elsewhere it would stay for long, with
-        # its record, so the heap is rebuilt once most of it is dead.
-        for queue, heap in self._heaps.items():
-            if len(heap) > 16 and len(heap) > 4 * len(self._waiting):
-                self._heaps[queue] = [each for each in heap if each[1].id in self._waiting]
-                heapq.heapify(self._heaps[queue])
+        key = (job.queue, job.priority)
+        line = self._lines[key]
+        if len(line) > 2 * len(self.jobs) + _SLACK:
+            line = self._lines[key] = deque(each for each in line if each.id in self.jobs)
+        while line and line[0].id not in self.jobs:
+            line.popleft()
+        if not line:
+            del self._lines[key]
         return True
 
-    def _head(self, queue: str) -> tuple[Rank, Record] | None:
-        heap = self._heaps[queue]
-        while heap and heap[0][1].id not in self._waiting:
-            heapq.heappop(heap)
-        return heap[0] if heap else None
 
-
-def _rank(entry: tuple[Rank, Record]) -> Rank:
-    return entry[0]
+def _rank(job: Waiting) -> tuple[int, float]:
+    return -job.priority, job.created_at

@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ...engine import Capacity, Run, place
+from ...engine import Capacity, Errand, Run, Waiting, place
 from ...errors import StoreError
 from ...job import JobState, Record
 from ...keeper import Keeper
 from ...store import Store, Wanted
 from .backlog import Backlog
 from .lending import Lender
-from .workers import Errand, Inbox, dismiss, start_worker
+from .places import Give, Places
+from .workers import Inbox, dismiss, start_worker
 
 logger = logging.getLogger("flask_bgtask")
 
@@ -62,24 +63,19 @@ class ThreadsEngine:
         self._claiming = claiming
         self._pending = pending
         self._keeper = keeper
-        self._workers = capacity.workers
-        self._limits = capacity.limits
         self._queues = capacity.queues
         self._knows = knows
         self._failed = failed
-        # Guards all that follows. The condition on it is notified when a place or a thread is
-        # given up, or a waiting job is withdrawn.
+        # Guards all that follows. The condition on it is notified, once this is closed, when a
+        # place or a thread is given up, or a waiting job is withdrawn.
         self._lock = threading.Lock()
         self._less = threading.Condition(self._lock)
         self._inbox: Inbox = queue.SimpleQueue()
         self._threads: set[threading.Thread] = set()
-        self._idle = 0  # threads at the inbox to which nothing was sent yet
-        self._taken = 0  # places
-        self._lent = 0  # places added while their owners wait
-        self._busy: Counter[str] = Counter()  # places by queue
+        self._places = Places(capacity, self._inbox.put, self._start_thread)
+        self._seats = self._places.seats
         self._awaited: Counter[str] = Counter()  # jobs that workers here wait for
         self._backlog = Backlog()
-        self._paused: frozenset[str] = frozenset()
         self._serving = False  # other processes' jobs too
         self._closed = False  # no new job is accepted
         self._claims = True  # the store is asked for jobs
@@ -103,43 +99,46 @@ class ThreadsEngine:
             self.pause_all(self._store().paused())
         self.look()
 
-    def reserve(self, record: Record) -> bool:
+    def reserve(self, job: Waiting) -> Give | None:
         """See :meth:`.Engine.reserve`."""
+        try:
+            if self._seats and job.serial is None:
+                return self._seats.pop()
+        except IndexError:
+            pass  # another thread was faster
+        return self._reserve(job)
+
+    def _reserve(self, job: Waiting) -> Give | None:
+        places = self._places
+        if places.taken >= places.number and not self._closed:
+            return None  # seen without the lock: what changes meanwhile finds the job waiting
         with self._lock:
             if self._closed:
                 raise RuntimeError(_SHUT)
-            if (
-                self._taken >= self._workers + self._lent
-                or self._unseen  # who waits already comes first
-                or self._backlog
-                or record.serial is not None
-                or not self._takes(record)
-            ):
-                return False
-            self._taken += 1
-            self._busy[record.queue] += 1
-            return True
+            # Who waits already comes first; and of those with a serial key the store says who.
+            first = not (self._unseen or self._backlog.jobs) and job.serial is None
+            if not first or places.taken >= places.number or not places.takes(job):
+                return None
+            places.count(job.queue, 1)
+            return places.take()
 
-    def release(self, record: Record) -> None:
+    def release(self, job: Waiting) -> None:
         """See :meth:`.Engine.release`."""
         with self._lock:
-            self._busy[record.queue] -= 1
-            self._taken -= 1
-            self._less.notify_all()
+            self._places.give_back()
+            self._places.count(job.queue, -1)
             self._fill()
+            self._end_if_done()
 
-    def deliver(self, record: Record) -> None:
+    def deliver(self, job: Waiting) -> None:
         """See :meth:`.Engine.deliver`."""
         with self._lock:
-            if record.state is JobState.RUNNING:
-                self._send(record)
-                return
-            if self._closed and not record.attempt and not record.durable:
+            if self._closed and not job.attempt and not job.durable:
                 raise RuntimeError(_SHUT)
-            if record.durable or record.serial is not None or record.attempt:
+            if job.durable or job.serial is not None or job.attempt:
                 self._unseen = True
             else:
-                self._backlog.push(record)
+                self._backlog.push(job)
             self._fill()
 
     def look(self) -> None:
@@ -156,13 +155,14 @@ class ThreadsEngine:
 
     def waiting(self) -> int:
         """See :meth:`.Engine.waiting`."""
-        return len(self._backlog)
+        return len(self._backlog.jobs)
 
     def pause_all(self, paused: frozenset[str]) -> None:
         """Exactly these queues are paused."""
         with self._lock:
-            resumed = self._paused - paused
-            self._paused = paused
+            resumed = self._places.paused - paused
+            self._places.paused = paused
+            self._places.clear_seats()
         if resumed:
             self.look()
 
@@ -199,16 +199,15 @@ class ThreadsEngine:
 
     # Workers, each with a place.
 
-    def work(self, errand: Errand) -> bool:
+    def work(self, errand: Errand | None) -> bool:
         """Do an errand and whatever waits; whether the thread is to stay."""
-        found = errand if errand is not None else self._next()
+        found = self._next() if errand is None else errand
         del errand
-        while isinstance(found, Record):
-            queue = found.queue
+        while isinstance(found, tuple):
+            queue = found[1]
             self._execute(found)
             del found  # and with it all that it keeps alive
-            self._leave(queue)
-            found = self._next()
+            found = self._next(queue)
         return found
 
     def forget_me(self) -> None:
@@ -217,74 +216,78 @@ class ThreadsEngine:
             self._threads.discard(threading.current_thread())
             self._less.notify_all()
 
-    def _execute(self, record: Record) -> None:
-        place.lend = Lender(self, record.queue).lend
+    def _execute(self, errand: Errand) -> None:
+        job_id, queue, claimed = errand
+        place.lend = Lender(self, queue).lend
         try:
-            self._run(record.id, record if record.state is JobState.RUNNING else None)
+            self._run(job_id, claimed)
         except StoreError as error:  # it was not begun, and is claimed from the store later
             self._failed(error)
             self._keeper.poke(self._look_again, LOOK_AGAIN)
         except BaseException:
-            logger.exception("job %s could not be executed", record.id)
+            logger.exception("job %s could not be executed", job_id)
         finally:
             place.lend = None
 
-    def _leave(self, queue: str) -> None:
-        with self._lock:
-            self._busy[queue] -= 1
-            if queue in self._limits:
-                self._unseen = True  # there may be some that wait for a place in this queue
+    def _next(self, left: str | None = None) -> Errand | bool:
+        """The best job for a worker's place; or the place is given up: whether to stay idle.
 
-    def _next(self) -> Record | bool:
-        """The best job for a worker's place; or the place is given up: whether to stay idle."""
+        :param left: the queue of the job that the worker has just ended.
+        """
         while True:
             with self._lock:
-                allowed = self._taken <= self._workers + self._lent  # else one was taken back
+                if left is not None:
+                    self._leave(left)
+                    left = None
+                allowed = self._places.taken <= self._places.number  # else one was taken back
                 best = self._best() if allowed else None
                 if not (allowed and self._unseen and self._claims):
-                    return self._take(best) if best is not None else self._rest()
-            record = self._claim(best)
-            if record is not None:
-                return record
+                    return self._rest() if best is None else self._take(best)
+            found = self._claim(best)
+            if found is not None:
+                return found
 
-    def _best(self) -> Record | None:
+    def _leave(self, queue: str) -> None:
+        self._places.count(queue, -1)
+        if self._places.limited(queue):
+            self._unseen = True  # there may be some that wait for a place in this queue
+
+    def _best(self) -> Waiting | None:
         """The best job of the backlog: one that a worker here waits for, or the first."""
-        return self._backlog.best(self._allows, self._awaited)
+        if not self._backlog.jobs:
+            return None
+        return self._backlog.best(self._places.allows, self._awaited)
 
-    def _take(self, record: Record) -> Record:
-        self._backlog.remove(record.id)
-        self._busy[record.queue] += 1
+    def _take(self, job: Waiting, claimed: Record | None = None) -> Errand:
+        self._backlog.remove(job.id)
+        self._places.count(job.queue, 1)
         self._looking = False
         self._fill()
-        return record
+        return job.id, job.queue, claimed
 
     def _rest(self) -> bool:
-        """Give the calling worker's place up; whether it is to wait for another errand."""
-        self._taken -= 1
+        """The calling worker found nothing to do; whether it is to wait for another errand."""
         self._looking = False
-        stay = not self._closed and self._idle < self._workers
-        if stay:
-            self._idle += 1
-        else:
+        stay = self._places.rest(stay=not self._closed)
+        if not stay:
             self._threads.discard(threading.current_thread())
         self._end_if_done()
-        self._less.notify_all()
         return stay
 
-    def _claim(self, best: Record | None) -> Record | None:
+    def _claim(self, best: Waiting | None) -> Errand | None:
         """A job of the store that is better than our own best one, or that one."""
         with self._claim_lock:
             with self._lock:
                 self._unseen = False
                 wanted = self._wanted(best)
-                awaited = [job_id for job_id in self._awaited if job_id not in self._backlog]
+                awaited = [job_id for job_id in self._awaited if job_id not in self._backlog.jobs]
             record = self._ask(wanted, awaited)
             with self._lock:
                 if record is not None or best is not None:
                     self._unseen = True  # there may be more
                 if record is not None:
-                    return self._take(record)
-                if best is not None and best.id in self._backlog and self._allows(best.queue):
+                    return self._take(record, record)
+                if best is not None and best.id in self._backlog.jobs and self._places.allows(best.queue):
                     return self._take(best)
         return None
 
@@ -296,11 +299,10 @@ class ThreadsEngine:
             self._keeper.poke(self._look_again, LOOK_AGAIN)
             return None
 
-    def _wanted(self, best: Record | None) -> Wanted:
-        full = {queue for queue, most in self._limits.items() if self._busy[queue] >= most}
+    def _wanted(self, best: Waiting | None) -> Wanted:
         return Wanted(
             queues=self._queues,
-            without=full | self._paused,
+            without=self._places.shut(),
             others=self._serving,
             better_than=None if best is None else (best.priority, best.created_at),
             knows=self._knows,
@@ -310,48 +312,34 @@ class ThreadsEngine:
         """Claim a job that a worker here waits for, before all others."""
         for record in self._store().get_many(job_ids) if job_ids else ():
             with self._lock:
-                allowed = self._takes(record)
+                allowed = self._places.takes(record)
             if record.state is JobState.QUEUED and allowed and self._knows(record.task):
                 claimed = self._store().claim(Wanted(job_id=record.id), self._claiming())
                 if claimed is not None:
                     return claimed
         return None
 
-    def _takes(self, record: Record) -> bool:
-        """Whether a job may begin here now."""
-        ours = self._queues is None or not record.durable or record.queue in self._queues
-        return ours and self._allows(record.queue)
-
-    def _allows(self, queue: str) -> bool:
-        """Whether a job of the queue that only this process can run may begin now."""
-        if queue in self._paused:
-            return False
-        most = self._limits.get(queue)
-        return most is None or self._busy[queue] < most
-
     def _fill(self) -> None:
         """Send a worker if there is a free place and something to look for."""
-        free = self._workers + self._lent - self._taken
-        if free <= 0 or self._looking:
+        self._places.clear_seats()
+        if self._places.taken >= self._places.number or self._looking:
             return  # whoever looks and finds something sends the next one
         if (self._unseen and self._claims) or self._best() is not None:
             self._looking = True
-            self._taken += 1
-            self._send(None)
+            self._places.take()(None)
 
-    def _send(self, errand: Errand) -> None:
-        if self._idle:
-            self._idle -= 1
-            self._inbox.put(errand)
-        else:
-            name = f"{self._name}-{len(self._threads)}"
-            self._threads.add(start_worker(self, self._inbox, errand, name))
+    def _start_thread(self) -> None:
+        name = f"{self._name}-{len(self._threads)}"
+        self._threads.add(start_worker(self, self._inbox, name))
 
     def _end_if_done(self) -> None:
         """Once closed and with nothing left to do, let idle threads go."""
-        if self._closed and not self._taken:
-            dismiss(self._inbox, self._idle)
-            self._idle = 0
+        if not self._closed:
+            return
+        self._less.notify_all()
+        if not self._places.taken:
+            dismiss(self._inbox, self._places.idle)
+            self._places.idle = 0
 
     # Waiting inside a task.
 
@@ -361,8 +349,8 @@ class ThreadsEngine:
             self._awaited[job_id] += 1
             lender.waits += 1
             if lender.waits == 1:
-                self._lent += 1
-                self._busy[lender.queue] -= 1
+                self._places.number += 1
+                self._places.count(lender.queue, -1)
             self._unseen = True
             self._fill()
 
@@ -374,8 +362,9 @@ class ThreadsEngine:
                 del self._awaited[job_id]
             lender.waits -= 1
             if lender.waits == 0:
-                self._lent -= 1
-                self._busy[lender.queue] += 1
+                self._places.clear_seats()
+                self._places.number -= 1
+                self._places.count(lender.queue, 1)
 
 
 def _dismiss_all(inbox: Inbox, threads: set[threading.Thread]) -> None:

@@ -7,37 +7,32 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from ...job import Record
-
 if TYPE_CHECKING:
+    from ...engine import Errand
     from .engine import ThreadsEngine
 
 #: Ends the thread that takes it from the inbox.
 STOP = "stop"
 
-#: A claimed job, or ``None`` for a look at what waits; either comes with a place.
-Errand = Record | None
-
-Inbox = queue.SimpleQueue["Errand | str"]
+#: A job, ``None`` for a look at what waits (either comes with a place), or :data:`STOP`.
+Inbox = queue.SimpleQueue["Errand | str | None"]
 
 
-def start_worker(
-    engine: ThreadsEngine, inbox: Inbox, errand: Errand, name: str
-) -> threading.Thread:
-    """Start a thread that begins with ``errand``.
+def start_worker(engine: ThreadsEngine, inbox: Inbox, name: str) -> threading.Thread:
+    """Start a thread that does what comes to the inbox.
 
     It holds its engine only while it works, so that an app that was dropped without a shutdown
     can be collected.
     """
     thread = threading.Thread(
-        target=_work, args=(weakref.ref(engine), inbox, errand), name=name, daemon=True
+        target=_work, args=(weakref.ref(engine), inbox), name=name, daemon=True
     )
     thread.start()
     return thread
 
 
-def _work(ref: weakref.ref[ThreadsEngine], inbox: Inbox, errand: Errand | str) -> None:
-    while not isinstance(errand, str):
+def _work(ref: weakref.ref[ThreadsEngine], inbox: Inbox) -> None:
+    while not isinstance(errand := inbox.get(), str):
         engine = ref()
         if engine is None:
             return
@@ -45,7 +40,6 @@ def _work(ref: weakref.ref[ThreadsEngine], inbox: Inbox, errand: Errand | str) -
         del engine, errand
         if not stay:
             return
-        errand = inbox.get()
     engine = ref()
     if engine is not None:
         engine.forget_me()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...job import JobState
 from ...store import Filter
-from .rows import SELECTED
+from .rows import SELECTED, SELECTED_BRIEF
 
 #: How many jobs of an app are in each state: finished ones as tallied, others counted.
 COUNTS = """
@@ -34,15 +34,16 @@ TASKS = f"""{WAITING_TASKS}
 
 
 def listing(
-    wanted: Filter, app: str, limit: int, after: int | None, now: float
+    wanted: Filter, app: str, limit: int, after: int | None, now: float, *, brief: bool = False
 ) -> tuple[str, list[Any]]:
     """Statement and values of one page, newest first."""
+    columns = SELECTED_BRIEF if brief else SELECTED
     conditions, values = ["app = ?"], [app]
     for condition, some in _conditions(wanted, after, now):
         conditions.append(condition)
         values += some
     where = " AND ".join(conditions)
-    statement = f"SELECT {SELECTED} FROM job WHERE {where} ORDER BY seq DESC LIMIT ?"
+    statement = f"SELECT {columns} FROM job WHERE {where} ORDER BY seq DESC LIMIT ?"
     return statement, [*values, limit]
 
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from ...errors import StoreError
-from ...job import COLUMNS, JobState, Record
+from ...job import COLUMNS, LONG_COLUMNS, JobState, Record
 
 _STATES = {str(state.value): state for state in JobState}
 _FLAGS = tuple(name for name, kind in Record.__annotations__.items() if kind == "bool")
@@ -32,6 +32,9 @@ def _quoted(names: Iterable[str]) -> str:
 
 #: For a ``SELECT``; :func:`decode` takes what it gives.
 SELECTED = _quoted(COLUMNS)
+
+#: The same without the long columns, whose pages are not even read then.
+SELECTED_BRIEF = ", ".join("NULL" if name in LONG_COLUMNS else f'"{name}"' for name in COLUMNS)
 
 #: Columns of :func:`encode_new` and of :func:`encode`.
 NEW_NAMES = _quoted(("state", "durable", *_NEW))

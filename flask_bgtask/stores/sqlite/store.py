@@ -207,11 +207,17 @@ class SQLiteStore:
         return {task for (task,) in self._read_all(statement)}
 
     def listing(
-        self, wanted: Filter, *, limit: int, after: int | None = None, now: float
+        self,
+        wanted: Filter,
+        *,
+        limit: int,
+        after: int | None = None,
+        now: float,
+        brief: bool = False,
     ) -> list[Record]:
         """See :meth:`.Store.listing`."""
         self._write_if_possible()
-        statement, values = reading.listing(wanted, self._app, limit, after, now)
+        statement, values = reading.listing(wanted, self._app, limit, after, now, brief=brief)
         return [decode(row) for row in self._here().read(statement, values)]
 
     def delete(self, job_id: str) -> bool:

@@ -25,7 +25,7 @@ def origin(fn: Callable[..., Any]) -> tuple[str, str]:
     return str(named.__module__), named.__qualname__
 
 
-def callable_name(fn: Callable[..., Any]) -> str:
+def callable_name(fn: Any) -> str:
     """``module:qualname`` of what is called, for people."""
     if type(fn) is FunctionType:  # without a further call: every submit pays for this
         return f"{fn.__module__}:{fn.__qualname__}"
