@@ -100,18 +100,17 @@ class OptionContract:
             past = datetime.now(UTC) - timedelta(days=1)
             assert bg.using(eta=past).submit(max, 1, 2).result(PATIENCE) == 2
 
-    def test_priority(self, app: Flask, bg: BackgroundTasks, gate: Any) -> None:
+    def test_priority(self, make_app: Any, bg: BackgroundTasks, gate: Any) -> None:
         """Higher first, and in the order of submission within one."""
+        app = make_app(**self.config, BGTASK_WORKERS=1)
         with app.app_context():
-            held = [gate.task.submit("held") for _ in range(2)]
-            gate.wait_for(2)
+            held = [gate.task.submit("held")]
+            gate.wait_for()
             rest = [
                 gate.task.using(priority=priority).submit((priority, n))
                 for n, priority in enumerate([0, 5, 0, -1, 5])
             ]
             gate.order.clear()
-            # One place, so that the order of the beginnings is the order of the claims.
-            app.extensions["bgtask"].engine._workers = 1
             gate.opened.set()
             for handle in held + rest:
                 handle.result(PATIENCE)
