@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from enum import Enum, Flag
 from functools import cached_property
-from typing import Any
+from types import NoneType
+from typing import Any, ClassVar
 
 from flask import Flask, current_app, has_app_context
 
@@ -23,6 +24,7 @@ class EnumMember(Nested):
     """Members of an ``Enum``, by name; combinations of flags by value."""
 
     key = " e"
+    begins = ((str,), (str, NoneType), (int, str))
 
     def written(self, value: Any, above: Above) -> Any:
         kind = type(value)
@@ -52,6 +54,7 @@ class DataclassInstance(Nested):
     """Dataclass instances, by their attributes; ``__init__`` is not called."""
 
     key = " dc"
+    begins = ((str,), (dict,))
 
     def written(self, value: Any, above: Above) -> Any:
         kind = type(value)
@@ -79,6 +82,7 @@ class NamedTuple(Nested):
     """Tuples with named fields."""
 
     key = " nt"
+    begins = ((str,), (list,))
 
     def written(self, value: Any, above: Above) -> Any:
         name = self.serializer.classes.name(type(value))
@@ -109,6 +113,7 @@ class RegisteredReference(Nested):
     """Objects of a class that was given to ``bg.reference``."""
 
     key = " r"
+    begins: ClassVar[tuple[tuple[type[Any], ...], ...]] = ((str,),)
 
     def written(self, value: Reference, above: Above) -> Any:
         node: list[Any] = [self.name(value), None]
@@ -145,6 +150,7 @@ class Row(RegisteredReference):
     """Database rows of Flask-SQLAlchemy's models."""
 
     key = " row"
+    begins = ((str,), (list,))
 
     def name(self, reference: Reference) -> str:
         kind: type = reference.source.cls  # type: ignore[attr-defined]
@@ -180,6 +186,9 @@ class App(Nested):
                 "in that app's context"
             )
         return None
+
+    def holds(self, data: Any) -> bool:
+        return data is None
 
     def to_python(self, data: Any) -> Any:
         return _current_app()

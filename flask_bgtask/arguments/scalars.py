@@ -66,6 +66,12 @@ class Scalar(JSONTag):
     def tag(self, value: Any, above: object = None) -> Any:
         return {self.key: self.to_json(value)}
 
+    def holds(self, data: Any) -> bool:
+        """Whether this could have been written."""
+        if type(data) is list:
+            return all(map(self.holds, data))
+        return type(data) in PLAIN
+
     def to_plain(self, data: Any) -> Any:
         """What is shown of it."""
         return data

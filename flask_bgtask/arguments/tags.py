@@ -28,6 +28,8 @@ class Nested(JSONTag):
     """A tag of values that hold others."""
 
     types: ClassVar[tuple[type[Any], ...]] = ()
+    begins: ClassVar[tuple[tuple[type[Any], ...], ...]] = ()
+    "The types of the first items of what is written."
     serializer: Serializer
 
     def tag(self, value: Any, above: Above | None = None) -> Any:
@@ -36,6 +38,12 @@ class Nested(JSONTag):
     def written(self, value: Any, above: Above) -> Any:
         """The value as JSON has it."""
         raise NotImplementedError
+
+    def holds(self, data: Any) -> bool:
+        """Whether this could have been written."""
+        return type(data) is list and all(
+            type(item) in kinds for item, kinds in zip(data, self.begins)
+        )
 
     def to_plain(self, data: Any) -> Any:
         """What is shown of it."""
@@ -136,6 +144,9 @@ class _Pairs(Nested):
         self.enter(value, above)
         keys = self.items(value, [*above], ".keys()[{}]")
         return [list(pair) for pair in zip(keys, self.values(value, above))]
+
+    def holds(self, data: Any) -> bool:
+        return super().holds(data) and all(type(pair) is list for pair in data)
 
     def to_python(self, data: Any) -> Any:
         return dict(data)

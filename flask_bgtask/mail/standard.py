@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from email.message import Message as StandardMessage
-from email.policy import EmailPolicy
 from email.utils import formatdate, make_msgid
 from itertools import chain
 from typing import Any
@@ -14,6 +13,7 @@ from flask_mail import sanitize_address
 
 from ..errors import ArgumentError
 from .addresses import addresses_in, bare_address, has_break, needs_utf8, refuse_breaks
+from .rendering import rendered
 from .settings import flask_mail_state
 
 Headers = dict[str, list[Any]]
@@ -41,7 +41,7 @@ def render_standard(app: Flask, message: StandardMessage) -> dict[str, Any]:
         "sender": sender,
         "recipients": recipients,
         "message_id": _first(headers, "message-id").strip(),
-        "mime": added.encode() + _rendered(own, utf8),
+        "mime": added.encode() + rendered(own, utf8=utf8),
         "mail_options": [],
         "rcpt_options": [],
         "utf8": utf8,
@@ -166,10 +166,3 @@ def _write_ascii_domains(message: StandardMessage, headers: Headers) -> bool:
         if text is not value:
             message.replace_header(header, text)
     return left
-
-
-def _rendered(message: StandardMessage, utf8: bool) -> bytes:
-    policy = message.policy.clone(linesep="\r\n")
-    if isinstance(policy, EmailPolicy):
-        policy = policy.clone(utf8=utf8)
-    return message.as_bytes(policy=policy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import Any
 
@@ -51,11 +52,14 @@ class Recovery:
         )
         if changed is None or signal is None:
             return  # another process was first, or only its keys were freed
-        runtime.app.logger.log(
-            30 if changed.state is JobState.QUEUED else 40,
-            "process of job %s (%s) died in attempt %d; the job is now %s",
+        queued = changed.state is JobState.QUEUED
+        runtime.log(
+            logging.WARNING if queued else logging.ERROR,
+            "process %s of job %s (%s) %s in attempt %d; the job is now %s",
+            record.worker,
             record.id,
             record.task,
+            "was told to stop" if record.drained else "died",
             record.attempt,
             changed.state,
         )

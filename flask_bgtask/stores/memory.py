@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import DuplicateJob, StoreError
-from ..job import FINISHED, WAITING, JobState, Record
+from ..job import FINISHED, LONG_COLUMNS, WAITING, JobState, Record
 from ..store import BATCH, Filter, ScheduleState, Wanted
 from .matching import matches
 from .waiting import Waiting
@@ -23,6 +23,8 @@ KEPT = 1_000
 _INDEXED = frozenset(
     ("state", "queue", "priority", "task", "run_at", "durable", "home", "unique", "serial", "holds")
 )
+
+_NO_LONG_COLUMNS = dict.fromkeys(LONG_COLUMNS)
 
 
 class MemoryStore:
@@ -153,7 +155,7 @@ class MemoryStore:
             if len(found) >= limit:
                 break
             if (after is None or row.seq < after) and matches(row, wanted, now):
-                found.append(row.copy(**_LEFT_OUT) if brief else _copy(row))
+                found.append(row.copy(**_NO_LONG_COLUMNS) if brief else _copy(row))
         return found
 
     def delete(self, job_id: str) -> bool:

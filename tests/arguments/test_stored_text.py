@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import threading
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,7 @@ from markupsafe import Markup
 
 from flask_bgtask import ArgumentError
 from flask_bgtask.arguments import Codec
+from flask_bgtask.arguments.serializer import Serializer
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,38 @@ def test_reading_a_dataclass_runs_no_init(codec: Codec) -> None:
     assert got == Coin(1)
     with pytest.raises(ArgumentError, match=r"Address\.street is not in the stored job"):
         codec.decode('{" dc":["argument_models:Address",{"zip":1}]}')
+
+
+@dataclass
+class Trap:
+    """Has a method for whatever a conversion to another type may call."""
+
+    value: int = 1
+
+    def _spring(self, *_: Any) -> Any:
+        pytest.fail("a method of an object in stored text was called")
+
+    __html__ = __fspath__ = __float__ = __index__ = __int__ = __bytes__ = __str__ = _spring
+    __iter__ = __len__ = __getitem__ = __radd__ = __rmul__ = items = replace = partition = _spring
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *("{}", "[{}]", "[[{},1]]", "[[1,{}]]", '["posix",{}]', '["2024-01-01",{},0]'),
+        *('["2024-01-01",[{},"x"],0]', "[{},{}]", "[[{}]]"),
+        *('["argument_models:Address",{}]', '["argument_models:Point",{}]'),
+        *('["argument_models:Right",null,{}]', '["argument_models:Colour",{}]'),
+    ],
+)
+@pytest.mark.parametrize("key", [each.key for each in Serializer.default_tags])
+def test_no_method_of_an_object_is_called(codec: Codec, key: str, shape: str) -> None:
+    """An object where a tag has none of its own is refused before anything is made of it."""
+    trap = f'{{" dc":["{__name__}:Trap",{{"value":1}}]}}'
+    text = f'{{"{key}":{shape.replace("{}", trap)}}}'
+    with contextlib.suppress(ArgumentError):
+        codec.decode(text)
+    codec.plain(text)
 
 
 def test_rows_of_unknown_classes(codec: Codec, shop: Flask) -> None:

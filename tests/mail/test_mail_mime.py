@@ -108,6 +108,28 @@ def test_headers_can_be_written_in_ascii() -> None:
     assert parsed["Subject"] == "Grüße"
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "=?utf-8?q?a=0D=0AX-Evil:_1?=",
+        "=?utf-8?q?a=0AX-Evil:_1?=",
+        "=?utf-8?b?YQ0KWC1FdmlsOiAx?=",
+        "=?utf-16?b?YQAKAFgALQA=?=",
+        "=?utf-8?q?a=E2=80=A8X-Evil:_1?=",
+        "=?no-such-charset?q?a=0D=0AX-Evil:_1?=",
+        "=?utf-8?b?YQ0KWC1FdmlsOiA?=",
+    ],
+)
+@pytest.mark.parametrize("where", ["Subject: {} é", "To: {} <a@x.org>", "X-Y: {}\r\n {} ü"])
+def test_no_header_hides_in_an_encoded_word(word: str, where: str) -> None:
+    """A line break that is written within one is not decoded into one."""
+    raw = (where.replace("{}", word) + "\r\nFrom: ü@x.org\r\n\r\nbody").encode()
+    head = ascii_headers(raw).partition(b"\r\n\r\n")[0]
+    assert head.isascii()
+    names = [line.partition(b":")[0] for line in head.splitlines() if line[:1] not in b" \t"]
+    assert names == [where.partition(":")[0].encode(), b"From"]
+
+
 def test_bytes_of_any_charset_are_kept() -> None:
     """A mail waits as text where it can, and as bytes where it is no UTF-8."""
     for raw in ("é".encode(), "é".encode("latin-1"), bytes(range(256))):

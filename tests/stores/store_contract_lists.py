@@ -8,7 +8,7 @@ import socket
 import pytest
 from store_rows import added, begun, ended
 
-from flask_bgtask.job import JobState, Record
+from flask_bgtask.job import COLUMNS, LONG_COLUMNS, JobState, Record
 from flask_bgtask.store import Filter, Store
 
 
@@ -25,6 +25,17 @@ class ListRules:
         third = _page(store, Filter(), limit=3, after=second[-1].seq)
         assert [row.id for row in first + second + third] == newest_first
         assert _page(store, Filter(), after=third[-1].seq) == []
+
+    def test_a_brief_listing_leaves_out_what_is_long(self, store: Store) -> None:
+        """All but arguments, carried data, result, log and memo; the rows stay what they are."""
+        long = {"arguments": "[]", "carried": "{}"}
+        row = added(store, label="L", owner="7", error='["E", "", ""]', progress="[1]", **long)
+        [brief] = store.listing(Filter(), limit=5, now=1e6, brief=True)
+        [whole] = _page(store, Filter())
+        kept = [name for name in COLUMNS if name not in LONG_COLUMNS]
+        assert [getattr(brief, n) for n in kept] == [getattr(whole, n) for n in kept]
+        assert [getattr(brief, n) for n in LONG_COLUMNS] == [None] * len(LONG_COLUMNS)
+        assert (whole.id, whole.arguments, whole.carried) == (row.id, "[]", "{}")
 
     def test_filters(self, store: Store) -> None:
         """Each filter alone, and all together."""

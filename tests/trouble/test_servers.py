@@ -7,13 +7,14 @@ import os
 import shutil
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from harness import flask_run, gunicorn, script, uwsgi, wait_until, waitress
+from harness import ServerProcess, flask_run, gunicorn, script, uwsgi, wait_until, waitress
 from trouble_site import Site, accepted, ask, reaches, status
 
 Command = Callable[[int], Sequence[str]]
@@ -41,6 +42,10 @@ DRAINED: dict[str, signal.Signals] = {
     "waitress": signal.SIGINT,
     "flask-run": signal.SIGINT,
 }
+
+#: Processes that serve, if there are several. uWSGI hangs if it is told to stop while one of
+#: them still loads the application.
+PROCESSES = {"uwsgi-master": 2, "uwsgi-lazy-apps": 2}
 
 #: Seconds that jobs get when a server is told to stop.
 DRAIN = 1.0
@@ -94,11 +99,13 @@ def test_a_stop_ends_within_the_drain_time(site: Site, name: str) -> None:
     """A short job ends; one that takes longer is queued again for the next server, and that
     counts neither as a crash nor as one of its attempts. One that was in memory is lost."""
     server = site.start(SERVERS[name], APP_BGTASK_DRAIN_TIMEOUT=str(DRAIN))
+    wait_until(lambda: len(workers(server)) == PROCESSES.get(name, 1), what="all processes work")
     accepted(server, key="short", seconds=0.5)
     long = accepted(server, key="long", seconds=4)
     lost = accepted(server, key="lost", seconds=4, function="volatile")
     waiting = accepted(server, key="waiting", delay=60)
     site.wait("begin", "short", "long", "lost")
+    threading.Event().wait(0.2)  # uWSGI kills a process that is not quite done with a request
     begun = time.monotonic()
     server.signal(DRAINED[name])
     server.wait(30)
@@ -130,6 +137,11 @@ def test_a_reload_loses_nothing(site: Site, name: str) -> None:
     site.wait("end", *keys)
     assert set(site.count("begin").values()) == {1}
     assert len({line.pid for line in site.lines()}) == 2
+
+
+def workers(server: ServerProcess) -> list[str]:
+    """The processes that work on the store."""
+    return list(ask(server, "/bgtasks/health").body.get("workers", []))
 
 
 def crashes(store: Path, job_id: str) -> int:

@@ -226,6 +226,36 @@ def test_a_response_of_authorize_for_one_job_leaves_it_out_of_lists(closed) -> N
     assert answer == {"done": 0, "refused": [{"id": job_id, "why": "there is no such job"}]}
 
 
+def test_an_owner_cannot_be_found_out_by_searching(closed) -> None:
+    """Who may view but not read details finds no job by its owner, unless that is himself."""
+    with_users(closed)
+    job_id = closed.later(owner="7")
+    rights = {"list", "view"}
+    closed.bg.authorize(lambda action, job: action in rights)
+    client = closed.client()
+    assert client.get("/bgtasks?owner=7").get_json()["jobs"] == []
+    assert client.get("/bgtasks?owner=7", headers=as_user(8)).get_json()["jobs"] == []
+    mine = client.get("/bgtasks?owner=7", headers=as_user(7)).get_json()["jobs"]
+    assert [job["id"] for job in mine] == [job_id]
+    rights.add("detail")
+    assert len(client.get("/bgtasks?owner=7").get_json()["jobs"]) == 1
+
+
+@pytest.mark.parametrize("query", ["", "q=secret+plan", "task=failing", "state=scheduled"])
+def test_a_next_page_tells_nothing_of_the_jobs_of_others(closed, query: str) -> None:
+    """There is one only if something on it is for this client."""
+    for _ in range(3):
+        closed.later(owner="7", label="secret plan")
+    mine = closed.later(owner="8", label="my secret plan")
+    with_users(closed)
+    closed.bg.authorize(lambda action, job: job is None or job.owner == request.headers["X-User"])
+    body = closed.client().get(f"/bgtasks?limit=1&{query}", headers=as_user(8)).get_json()
+    assert [job["id"] for job in body["jobs"]] in ([mine], [])
+    assert body["next"] is None
+    theirs = closed.client().get(f"/bgtasks?limit=1&{query}", headers=as_user(7)).get_json()
+    assert len(theirs["jobs"]) == (0 if query == "task=failing" else 1)
+
+
 def test_links_are_those_that_are_allowed(closed) -> None:
     """A link never leads to a 403."""
     job_id = closed.failed()

@@ -85,6 +85,38 @@ def test_wrong_values_are_400(client: FlaskClient, query: str) -> None:
     assert answer.get_json()["detail"].startswith(query.split("=")[0])
 
 
+def test_progress_beyond_all_floats(site, client: FlaskClient) -> None:
+    """The list is there, whatever numbers a task counts with."""
+    job_id = site.done()
+    numbers = f"[1{'0' * 400}, 1{'0' * 401}, \"far\"]"
+    site.app.extensions["bgtask"].store.change(job_id, {"progress": numbers})
+    for kind in ("application/json", "text/html"):
+        assert client.get("/bgtasks", headers={"Accept": kind}).status_code == 200
+    progress = client.get(f"/bgtasks/{job_id}").get_json()["progress"]
+    assert (progress["done"], progress["percent"]) == (10**400, None)
+
+
+@pytest.mark.parametrize("url", ["/bgtasks?limit=500", "/bgtasks?limit=1&q=x", "/bgtasks/events"])
+def test_lists_read_no_long_columns(site, client: FlaskClient, monkeypatch, url: str) -> None:
+    """Hundreds of jobs with a megabyte each must not be in memory for a list."""
+    site.done(str, "argument")
+    store = site.app.extensions["bgtask"].store
+    listing, read = store.listing, []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        rows = listing(*args, **options)
+        read.extend(rows)
+        return rows
+
+    monkeypatch.setattr(store, "listing", watched)
+    with client.get(url, buffered=False) as answer:
+        assert answer.status_code == 200
+        if answer.mimetype == "text/event-stream":
+            assert any(b"data: " in part for part in answer.response)
+    assert read
+    assert all(row.arguments is None and row.result is None and row.logs is None for row in read)
+
+
 @pytest.mark.parametrize("query", ["q=%ff%fe", "q='%20OR%201=1--", "q=%25_\\", "after=0", "x=1"])
 def test_odd_values_are_no_errors(client: FlaskClient, query: str) -> None:
     """What could be in a name finds nothing and breaks nothing."""

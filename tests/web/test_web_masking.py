@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from flask_mail import Mail, Message
 
-from flask_bgtask.web.masking import is_secret, masked
+from flask_bgtask.mail.delivery import TASK_NAME
+from flask_bgtask.web.masking import MAIL_TASK, is_secret, masked
 
 DOTS = "•••"
 
@@ -62,6 +65,45 @@ def test_a_method_as_a_task_names_its_arguments(site) -> None:
     with site.app.app_context():
         handle = task.submit("a", "hunter2")
     assert details(site, handle)["args"] == ["a", DOTS]
+
+
+def test_pairs_are_masked_like_keys(site) -> None:
+    """A dictionary with other keys than texts may be shown as pairs."""
+
+    @site.bg.task(name="paired")
+    def paired(values: object) -> None:
+        pass
+
+    with site.app.app_context():
+        handle = paired.submit({1: "a", "1": "b", "password": "hunter2"})
+    assert details(site, handle)["args"] == [[[1, "a"], ["1", "b"], ["password", DOTS]]]
+
+
+def test_the_content_of_a_mail_is_not_shown(make_site) -> None:
+    """A link in it may prove who reads it, and whoever had it sent may see the job."""
+    site = make_site(TESTING=True, MAIL_SERVER="localhost", MAIL_DEFAULT_SENDER="shop@x.org")
+    Mail(site.app)
+    assert MAIL_TASK == TASK_NAME
+    message = Message("Code hunter2", ["a@x.org"], body="/confirm/hunter2", html="hunter2")
+    standard = EmailMessage()
+    standard["To"], standard["Subject"] = "a@x.org", "Code hunter2"
+    standard.set_content("/confirm/hunter2")
+    for each in (message, standard):
+        with site.app.app_context():
+            handle = site.bg.send_mail(each)
+        [shown] = details(site, handle)["args"]
+        assert (shown["sender"], shown["recipients"]) == ("shop@x.org", ["a@x.org"])
+
+
+def test_arguments_that_are_nested_beyond_reason(site) -> None:
+    """A row that somebody else wrote: its page is there, without them."""
+    job_id = site.done()
+    for depth in (400, 900):
+        text = f'{{"args":[{"[" * depth}{"]" * depth}],"kwargs":{{}}}}'
+        site.app.extensions["bgtask"].store.change(job_id, {"arguments": text})
+        for kind in ("application/json", "text/html"):
+            answer = site.client().get(f"/bgtasks/{job_id}", headers={"Accept": kind})
+            assert answer.status_code == 200
 
 
 def test_the_list_of_names_is_a_setting(make_site) -> None:

@@ -12,6 +12,17 @@ from flask.testing import FlaskClient
 
 from flask_bgtask import current_job
 
+
+@pytest.mark.parametrize("root", ["//evil.example", "/\\evil.example", "\\/evil.example/"])
+def test_a_script_root_leads_to_no_other_site(site, client: FlaskClient, root: str) -> None:
+    """A proxy may hand on one that a client made up."""
+    options = {"environ_overrides": {"SCRIPT_NAME": root}}
+    page = client.get("/bgtasks", headers={"Accept": BROWSER}, **options).get_data(as_text=True)
+    links = re.findall(r'(?:href|src|action)="([^"]*)"', page)
+    assert links
+    assert all(re.match(r"/[^/\\]", html.unescape(link)) for link in links)
+
+
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 EVIL = """"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7777*7}}&lt;"""
 
