@@ -56,7 +56,7 @@ class Recovery:
         runtime.log(
             logging.WARNING if queued else logging.ERROR,
             "process %s of job %s (%s) %s in attempt %d; the job is now %s",
-            record.worker,
+            record.worker or record.home,
             record.id,
             record.task,
             "was told to stop" if record.drained else "died",

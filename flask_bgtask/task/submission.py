@@ -67,7 +67,6 @@ def submit(
         record.task = name or callable_name(fn)
         call.prepared = runtime.codec.prepare(fn, args, kwargs, keep=options.retries > 0)
         check_runs_here(runtime, record.queue)
-    call.variables = copied_variables()
     return _accept(runtime, record, call)
 
 
@@ -264,6 +263,8 @@ def _remember(runtime: Runtime, record: Record, call: Call) -> None:
     here at once.
     """
     if call.has_place or not record.durable or not runtime.store.shared:
+        if call.variables is None:
+            call.variables = copied_variables()
         runtime.calls[record.id] = call
     else:
         runtime.handles[record.id] = call.handle

@@ -37,6 +37,8 @@ from flask_bgtask.mail.mime import unpack
         {"attachments": [Attachment("a\nX: y", "text/plain", "t")]},
         {"attachments": [Attachment("a", "text/plain\nX: y", "t")]},
         {"attachments": [Attachment("a", "text/plain", "t", headers={"X": "1\nY: 2"})]},
+        {"alts": {"html\nX: y": "<b>"}},
+        {"alts": {"html\u2028X: y": "<b>"}},
         {"mail_options": ["RET=HDRS\r\nRCPT TO:<evil@x.org>"]},
         {"rcpt_options": ["NOTIFY=NEVER\r\nDATA"]},
     ],
@@ -49,6 +51,19 @@ def test_a_line_break_in_a_header_is_refused_at_submit(app: Flask, change: dict[
         message = Message(**(good | change))
         with pytest.raises(BadHeaderError):
             freeze(app, message)
+
+
+@pytest.mark.parametrize(
+    "domain", ["x\uff1e.org", "x.org\uff1e\u00a8SIZE=1", "evil.org\uff20x.org", "a\uff0cb.org"]
+)
+def test_no_wide_character_ends_an_address(app: Flask, domain: str) -> None:
+    """The ASCII form of a domain may have others than it was written with: "＞" becomes ">"."""
+    standard = EmailMessage(policy=email.policy.compat32)
+    standard["To"] = f"a@{domain}"
+    with app.app_context():
+        for message in (Message("s", [f"a@{domain}"], body="b"), standard):
+            with pytest.raises(ArgumentError, match=r"domain|address"):
+                freeze(app, message)
 
 
 def test_a_line_break_in_a_standard_message_is_refused(app: Flask) -> None:

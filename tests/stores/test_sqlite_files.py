@@ -91,6 +91,19 @@ def test_the_files_are_for_their_user_alone(open_store: OpenStore, path: Path) -
     assert lock.stat().st_mode & 0o777 == 0o600
 
 
+def test_folders_that_are_made_are_not_for_everybody(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    """Who can write to the folder could put another store there, whatever the umask lets them."""
+    mask = os.umask(0)
+    try:
+        added(open_store(tmp_path / "new" / "newer" / "jobs.sqlite3"))
+    finally:
+        os.umask(mask)
+    for folder in (tmp_path / "new", tmp_path / "new" / "newer"):
+        assert folder.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_path_with_odd_characters(open_store: OpenStore, tmp_path: Path) -> None:
     """Whatever the folder is called, the file is there."""
     where = tmp_path / "a b?c=d#e%20f'g" / "jobs & more.db"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 from harness import ServerProcess, wait_until
 from trouble_site import Site, accepted, ask, complaints, reaches, status
@@ -65,7 +64,7 @@ def test_a_restart_after_the_clock_went_back(site: Site) -> None:
     assert ask(server, "/bgtasks").body["counts"]["running"] == 2
 
 
-def test_jobs_are_kept_for_their_time(site: Site, tmp_path: Path) -> None:
+def test_jobs_are_kept_for_their_time(site: Site) -> None:
     """With a second to be kept, finished jobs go; back an hour, those from before stay longer,
     and none goes earlier than its second."""
     set_clock(site, 0)

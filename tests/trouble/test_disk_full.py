@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from harness import ServerProcess, wait_until
@@ -13,7 +14,6 @@ from trouble_site import (
     ask,
     complaints,
     limit_files,
-    locked,
     small_disk,
     status,
     submit,
@@ -114,6 +114,13 @@ def test_jobs_in_memory_run_without_room(site: Site) -> None:
     assert "Traceback" not in server.output()
 
 
+def fill_up(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
 def test_a_disk_that_is_full(site: Site) -> None:
     """The same on a disk of 2 MB that another program fills up and clears again."""
     with small_disk(site.folder / "instance", "2m") as mounted:
@@ -123,9 +130,8 @@ def test_a_disk_that_is_full(site: Site) -> None:
         job_id = accepted(server, key="a", seconds=1.5)
         site.wait("begin", "a")
         other = site.folder / "instance" / "other"
-        with pytest.raises(OSError, match="No space"), other.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * 4096)
+        with pytest.raises(OSError, match="No space"):
+            fill_up(other)
         answers = {f"k{n}": submit(server, key=f"k{n}") for n in range(50)}
         refused = {key: answer for key, answer in answers.items() if answer.status != 202}
         assert refused

@@ -39,9 +39,7 @@ def test_a_store_locked_for_ten_seconds(site: Site) -> None:
     with ThreadPoolExecutor(8) as clients, locked(site.store):
         end = time.monotonic() + LOCKED
         early = [clients.submit(timed, lambda n=n: submit(server, key=f"early{n}")) for n in (1, 2)]
-        in_memory = clients.submit(
-            timed, lambda: submit(server, key="memory", function="volatile")
-        )
+        in_memory = clients.submit(timed, lambda: submit(server, key="memory", function="volatile"))
         late: Future[tuple[float, Answer]] | None = None
         while time.monotonic() < end:
             if late is None and end - time.monotonic() < PATIENCE - 2:
@@ -94,7 +92,7 @@ def test_a_store_that_is_locked_at_the_start(site: Site) -> None:
         assert seconds < AT_ONCE
         assert status(server, job_id)["state"] == "queued"
         threading.Event().wait(6.0)
-        assert not site.lines()
+        assert not site.count("begin")
     site.wait("end", "waiting", timeout=10)
     wait_until(lambda: status(server, job_id)["state"] == "succeeded", what="it is written")
     assert "Traceback" not in server.output()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,14 +97,14 @@ class Store(NamedTuple):
 
 
 @pytest.fixture
-def store(tmp_path: Path, bg: BackgroundTasks) -> Iterator[Store]:
+def store(tmp_path: Path, bg: BackgroundTasks) -> Store:
     """An app whose workers look for jobs in the file."""
     app = Flask("tests", instance_path=str(tmp_path / "instance"), root_path=str(tmp_path))
     app.config.update(TESTING=True, SECRET_KEY="tests only", BGTASK_STORE="sqlite")
     bg.init_app(app)
     bg.task(keep, name="keep")
     bg.start(app)
-    yield Store(app, bg, tmp_path)
+    return Store(app, bg, tmp_path)
 
 
 SHELL = '{"args": ["echo shell >> %s"], "kwargs": {}}'

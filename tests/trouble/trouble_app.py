@@ -89,6 +89,7 @@ def create_app() -> Flask:
     @app.post("/jobs")
     def submit() -> Any:
         given = request.args
+        note("sent", given["key"])
         args = [given["key"], float(given.get("seconds", "0"))]
         options: dict[str, Any] = {"delay": float(given["delay"])} if "delay" in given else {}
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -88,7 +89,7 @@ def test_wrong_values_are_400(client: FlaskClient, query: str) -> None:
 def test_progress_beyond_all_floats(site, client: FlaskClient) -> None:
     """The list is there, whatever numbers a task counts with."""
     job_id = site.done()
-    numbers = f"[1{'0' * 400}, 1{'0' * 401}, \"far\"]"
+    numbers = f'[1{"0" * 400}, 1{"0" * 401}, "far"]'
     site.app.extensions["bgtask"].store.change(job_id, {"progress": numbers})
     for kind in ("application/json", "text/html"):
         assert client.get("/bgtasks", headers={"Accept": kind}).status_code == 200
@@ -96,7 +97,7 @@ def test_progress_beyond_all_floats(site, client: FlaskClient) -> None:
     assert (progress["done"], progress["percent"]) == (10**400, None)
 
 
-@pytest.mark.parametrize("url", ["/bgtasks?limit=500", "/bgtasks?limit=1&q=x", "/bgtasks/events"])
+@pytest.mark.parametrize("url", ["/bgtasks?limit=500", "/bgtasks?limit=1", "/bgtasks/events"])
 def test_lists_read_no_long_columns(site, client: FlaskClient, monkeypatch, url: str) -> None:
     """Hundreds of jobs with a megabyte each must not be in memory for a list."""
     site.done(str, "argument")

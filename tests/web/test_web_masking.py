@@ -84,7 +84,8 @@ def test_the_content_of_a_mail_is_not_shown(make_site) -> None:
     site = make_site(TESTING=True, MAIL_SERVER="localhost", MAIL_DEFAULT_SENDER="shop@x.org")
     Mail(site.app)
     assert MAIL_TASK == TASK_NAME
-    message = Message("Code hunter2", ["a@x.org"], body="/confirm/hunter2", html="hunter2")
+    with site.app.app_context():
+        message = Message("Code hunter2", ["a@x.org"], body="/confirm/hunter2", html="hunter2")
     standard = EmailMessage()
     standard["To"], standard["Subject"] = "a@x.org", "Code hunter2"
     standard.set_content("/confirm/hunter2")

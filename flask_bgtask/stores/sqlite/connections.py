@@ -30,6 +30,9 @@ IDLE_READERS = 4
 #: shares the fate of what was in it when it was deleted.
 CHECK_SECONDS = 0.01
 
+#: The same for who only asks whether something was written, twenty times a second.
+WATCH_SECONDS = 0.5
+
 Row = tuple[Any, ...]
 
 
@@ -146,7 +149,7 @@ class Connections:
             return None
         try:
             version = self.look("PRAGMA data_version")[0][0]
-            self._check_file()
+            self._check_file(WATCH_SECONDS)
             return self._openings, version
         except OSError as error:
             raise self._explained(error) from error
@@ -285,13 +288,15 @@ class Connections:
             "put the file back (or delete what is left of it, -wal and -shm too) and start again"
         )
 
-    def _check_file(self) -> None:
+    def _check_file(self, after: float = CHECK_SECONDS) -> None:
         """See that the file is still the one that was opened.
 
+        :param after: seconds for which it counts as that.
         :raises StoreError: it is not.
         """
         now = time.monotonic()
-        if now - self._checked >= CHECK_SECONDS:
+        if now - self._checked >= after:
+            self._checked = 0.0  # once it is not, the next call looks too
             if identity(self._name) != self._identity:
                 raise self._replaced()
             self._checked = now

@@ -47,9 +47,16 @@ def make_file(path: Path) -> None:
     with _making:
         if path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         with contextlib.suppress(FileExistsError):  # another process was faster
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it: whoever may write to one could put another store there."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o755, exist_ok=True)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,81 @@
+"""One process submits and others work: they notice, and who waits is told, at once."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import threading
+
+from harness import PATIENCE, environment
+from trouble_site import Site, accepted
+
+#: Seconds within which a waiting process begins what another one submitted.
+AT_ONCE = 0.1
+
+JOBS = 50
+
+# Waits by a handle for jobs that run elsewhere, and says how long after their end it knew.
+CLIENT = """
+import json, sys, time
+from trouble_app import app, bg, work
+
+late = []
+with app.app_context():
+    for n in range(int(sys.argv[1])):
+        time.sleep(0.013)
+        handle = work.submit(f"c{n}")
+        handle.result(20)
+        late.append(time.time() - handle.job.finished_at.timestamp())
+print(json.dumps(late))
+"""
+
+
+def summary(name: str, seconds: list[float]) -> list[float]:
+    """Print the figures; the times in rising order."""
+    ranked = sorted(seconds)
+    print(
+        f"{name}: median {statistics.median(ranked) * 1000:.0f} ms, "
+        f"largest {ranked[-1] * 1000:.0f} ms"
+    )
+    return ranked
+
+
+def test_a_waiting_process_notices_work_at_once(site: Site) -> None:
+    """From the request at a process that only submits to the beginning in one that works: less
+    than 100 ms, over 50 jobs; a machine that is busy otherwise may spoil a few."""
+    submitter = site.serve(APP_BGTASK_RUN_WORKERS="false")
+    worker = site.serve()
+    accepted(submitter, key="first")
+    site.wait("end", "first")
+    pause = threading.Event()
+    for n in range(JOBS):
+        accepted(submitter, key=f"k{n}")
+        pause.wait(0.03 + 0.001 * n)  # at another moment between two looks each time
+    site.wait("end", *(f"k{n}" for n in range(JOBS)))
+    began = {line.key: line for line in site.lines() if line.word == "begin"}
+    sent = {line.key: line.at for line in site.lines() if line.word == "sent"}
+    assert {line.pid for line in began.values()} <= worker.children()
+    waits = summary("noticed", [began[f"k{n}"].at - sent[f"k{n}"] for n in range(JOBS)])
+    assert waits[int(JOBS * 0.9)] < AT_ONCE
+    assert set(site.count("begin").values()) == {1}
+
+
+def test_who_waits_is_told_at_once(site: Site) -> None:
+    """A handle of a job that runs in another process is done within 100 ms of its end."""
+    site.serve()
+    (site.folder / "client.py").write_text(CLIENT)
+    paths = {"JOURNAL": str(site.folder / "record"), "INSTANCE": str(site.store.parent)}
+    env = environment(site.folder, {**paths, "APP_BGTASK_RUN_WORKERS": "false"})
+    client = subprocess.run(
+        [sys.executable, "client.py", "30"],
+        cwd=site.folder,
+        env=env,
+        capture_output=True,
+        timeout=2 * PATIENCE,
+    )
+    assert client.returncode == 0, client.stderr.decode()
+    waits = summary("told", json.loads(client.stdout))
+    assert waits[int(len(waits) * 0.9)] < AT_ONCE
+    assert len(site.count("end")) == 30
