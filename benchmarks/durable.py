@@ -94,9 +94,9 @@ def bare(folder: Path, synchronous: str) -> Candidate:
 
 def huey(folder: Path, *, fsync: bool | None) -> Candidate:
     """Huey's own ``enqueue`` of a task call."""
-    storage = SqliteHuey(filename=str(folder / f"huey-{fsync}.db"), **(
-        {} if fsync is None else {"fsync": fsync}
-    ))
+    storage = SqliteHuey(
+        filename=str(folder / f"huey-{fsync}.db"), **({} if fsync is None else {"fsync": fsync})
+    )
     task = storage.task(name="work")(lambda n: n)
     return Candidate(task)
 

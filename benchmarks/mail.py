@@ -83,9 +83,7 @@ def ours(port: int, store: str, folder: str) -> float:
     """Seconds for all mails by one worker."""
     bg = BackgroundTasks()
     app = Flask("bench", instance_path=folder)
-    app.config.update(
-        BGTASK_STORE=store, BGTASK_WORKERS=1, MAIL_SERVER="127.0.0.1", MAIL_PORT=port
-    )
+    app.config.update(BGTASK_STORE=store, BGTASK_WORKERS=1, MAIL_SERVER="127.0.0.1", MAIL_PORT=port)
     Mail(app)
     bg.init_app(app)
     messages = [message(n) for n in range(MAILS + 1)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flask import Flask, request, request_started
+
 from .config import store_setting
 from .engine import Engine
 from .engines.inline import InlineEngine
 from .engines.threads import ThreadsEngine
-from .errors import ConfigError
 from .recovery import Recovery, Watcher
 from .runner import Runner
 from .runtime import FLUSH_AFTER, Runtime
@@ -37,13 +38,33 @@ def make_store(runtime: Runtime) -> Store:
     """The store that the app's configuration names at this moment."""
     setting = store_setting(runtime.app)
     if setting == "memory":
+        _warn_of_memory(runtime)
         return MemoryStore(runtime.app.name)
-    if setting == "sqlite":
-        return _sqlite(runtime, Path(runtime.app.instance_path) / "bgtask.sqlite3")
-    scheme, _, rest = setting.partition(":///")
-    if scheme == "sqlite" and rest:
-        return _sqlite(runtime, Path(runtime.app.instance_path) / rest)
-    raise ConfigError("BGTASK_STORE", setting, "this version has stores 'sqlite' and 'memory' only")
+    path = "bgtask.sqlite3" if setting == "sqlite" else setting.partition(":///")[2]
+    return _sqlite(runtime, Path(runtime.app.instance_path) / path)
+
+
+def _warn_of_memory(runtime: Runtime) -> None:
+    """Say what the memory store cannot do here, once for each process."""
+    app = runtime.app
+    if app.testing:
+        return
+    if not runtime.capacity.workers:
+        app.logger.warning(
+            "BGTASK_STORE is 'memory' and this process runs no jobs: nobody ever will. Set "
+            "BGTASK_STORE = 'sqlite', or leave BGTASK_RUN_WORKERS out"
+        )
+
+    def look(_: Flask, **__: object) -> None:
+        request_started.disconnect(look, app)
+        if request.environ.get("wsgi.multiprocess"):
+            app.logger.warning(
+                "BGTASK_STORE is 'memory' under several server processes: each knows only its own "
+                "jobs, and durable ones end with it. Set BGTASK_STORE = 'sqlite'"
+            )
+
+    # The server tells with each request whether there are several (PEP 3333).
+    request_started.connect(look, app, weak=False)
 
 
 def _sqlite(runtime: Runtime, path: Path) -> Store:
@@ -60,8 +81,6 @@ def make_engine(runtime: Runtime) -> Engine:
     settings = runtime.settings
     if settings.immediate:
         return InlineEngine(runtime.parts.runner.run_now)
-    if settings.engine != "threads":
-        raise ConfigError("BGTASK_ENGINE", settings.engine, "this version has 'threads' only")
     engine = ThreadsEngine(
         f"bgtask-{runtime.app.name}",
         run=runtime.parts.runner.run,

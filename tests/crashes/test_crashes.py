@@ -83,8 +83,10 @@ def test_killed_workers_lose_nothing(site: Site, options: Sequence[str]) -> None
     assert not lost
     assert twice <= {key for key, _ in running}
     waits = [wait_after(site, key, at) for key, at in running]
-    print(f"accepted {len(accepted)}, kills {len(kills)}, running at a kill {len(running)}, "
-          f"twice {len(twice)}, longest wait {max(waits, default=0):.2f} s")
+    print(
+        f"accepted {len(accepted)}, kills {len(kills)}, running at a kill {len(running)}, "
+        f"twice {len(twice)}, longest wait {max(waits, default=0):.2f} s"
+    )
     assert max(waits, default=0) < 1.0
 
 
@@ -188,4 +190,3 @@ def test_at_most_once(site: Site) -> None:
     os.kill(site.record.lines()[0].pid, signal.SIGKILL)
     wait_until(lambda: site.status(server, job_id).get("state") == "lost", what="it is lost")
     assert site.record.count("begin")["k"] == 1
-

@@ -104,7 +104,11 @@ def test_nothing_runs_without_a_server(site: Site, tmp_path: Path) -> None:
         for each in commands:
             began = time.monotonic()
             subprocess.run(
-                each, cwd=site.folder, env=env, stdin=subprocess.DEVNULL, capture_output=True,
+                each,
+                cwd=site.folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
                 timeout=30,
             )
             assert time.monotonic() - began < 5

@@ -80,9 +80,7 @@ class PeriodicContract:
             job = bg.jobs().items[0]
             assert (job.queue, job.label, job.durable) == ("nightly", "Digest", True)
 
-    def test_a_unique_task_skips_ticks_while_it_runs(
-        self, app: Flask, bg: BackgroundTasks
-    ) -> None:
+    def test_a_unique_task_skips_ticks_while_it_runs(self, app: Flask, bg: BackgroundTasks) -> None:
         """A tick that finds the job of an earlier one unfinished gets none."""
         gate, came = threading.Event(), threading.Event()
 

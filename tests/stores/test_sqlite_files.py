@@ -91,9 +91,7 @@ def test_the_files_are_for_their_user_alone(open_store: OpenStore, path: Path) -
     assert lock.stat().st_mode & 0o777 == 0o600
 
 
-def test_folders_that_are_made_are_not_for_everybody(
-    open_store: OpenStore, tmp_path: Path
-) -> None:
+def test_folders_that_are_made_are_not_for_everybody(open_store: OpenStore, tmp_path: Path) -> None:
     """Who can write to the folder could put another store there, whatever the umask lets them."""
     mask = os.umask(0)
     try:

@@ -287,7 +287,11 @@ class ThreadsEngine:
                     self._unseen = True  # there may be more
                 if record is not None:
                     return self._take(record, record)
-                if best is not None and best.id in self._backlog.jobs and self._places.allows(best.queue):
+                if (
+                    best is not None
+                    and best.id in self._backlog.jobs
+                    and self._places.allows(best.queue)
+                ):
                     return self._take(best)
         return None
 

@@ -148,11 +148,12 @@ class Connections:
         if not self.lock.acquire(blocking=False):
             return None
         try:
-            version = self.look("PRAGMA data_version")[0][0]
+            connection = self._writer or self._open_writer()
+            version = patiently(connection, "PRAGMA data_version", ()).fetchone()[0]
             self._check_file(WATCH_SECONDS)
             return self._openings, version
-        except OSError as error:
-            raise self._explained(error) from error
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
         finally:
             self.lock.release()
 

@@ -96,7 +96,8 @@ class Liveness:
     def names(self) -> set[str]:
         """The processes that have a file, alive or not."""
         try:
-            return {entry.stem for entry in self._folder.iterdir() if entry.suffix == ".lock"}
+            found = os.listdir(self._folder)
+            return {name.removesuffix(".lock") for name in found if name.endswith(".lock")}
         except FileNotFoundError:
             return set()
         except OSError as error:
