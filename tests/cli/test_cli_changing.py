@@ -60,7 +60,12 @@ def test_an_ended_job_cannot_be_cancelled(
     assert result.output == f"Error: job {handle.id} is succeeded: it has ended already\n"
 
 
-def test_retry(bg: BackgroundTasks, app: Flask, command: Callable[..., Result]) -> None:
+def test_retry(
+    bg: BackgroundTasks,
+    app: Flask,
+    command: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A failed job is queued again; here, where its process is this one, it runs."""
     outcomes: list[Any] = [OSError("not now"), "done"]
 
@@ -71,7 +76,7 @@ def test_retry(bg: BackgroundTasks, app: Flask, command: Callable[..., Result]) 
             raise outcome
         return outcome
 
-    app.logger.disabled = True
+    monkeypatch.setattr(app.logger, "disabled", True)
     with app.app_context():
         first = flaky.submit()
         assert isinstance(first.exception(PATIENCE), OSError)

@@ -35,14 +35,14 @@ def done(bg: BackgroundTasks, app: Flask) -> str:
 
 
 @pytest.fixture
-def failed(bg: BackgroundTasks, app: Flask) -> str:
+def failed(bg: BackgroundTasks, app: Flask, monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of a job that failed."""
 
     @bg.task(name="divide", queue="slow")
     def divide() -> None:
         raise ZeroDivisionError("by nothing")
 
-    app.logger.disabled = True
+    monkeypatch.setattr(app.logger, "disabled", True)
     with app.app_context():
         handle = divide.submit()
         assert isinstance(handle.exception(PATIENCE), (ZeroDivisionError, JobFailed))

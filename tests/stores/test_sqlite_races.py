@@ -143,13 +143,13 @@ class _HeldWrite:
         self._fails = False
         real = store._db.write
 
-        def write(statement: str, values: Any = ()) -> int:
+        def write(statement: str, values: Any = (), seconds: float | None = None) -> int:
             self.began.set()
             assert self._goes_on.wait(PATIENCE)
             if self._fails:
                 monkeypatch.undo()
                 raise StoreError("the disk is full") from sqlite3.OperationalError()
-            return real(statement, values)
+            return real(statement, values, seconds)
 
         monkeypatch.setattr(store._db, "write", write)
 
