@@ -59,9 +59,8 @@ def main() -> float:
         for _ in range(ROUNDS):
             theirs, ours = medians(hand), medians(bg.submit)
             ratios.append(ours / theirs)
-            print(
-                f"  by hand {theirs * 1e6:6.1f} µs   bg.submit {ours * 1e6:6.1f} µs   {ratios[-1]:.2f}"
-            )
+            figures = f"by hand {theirs * 1e6:6.1f} µs   bg.submit {ours * 1e6:6.1f} µs"
+            print(f"  {figures}   {ratios[-1]:.2f}")
         bg.shutdown()
     ratio = statistics.median(ratios)
     print(f"submit: {ratio:.2f} times a hand-written wrapper (at most 1.5 is wanted)")

@@ -31,7 +31,7 @@ _PLAIN_NAMED = re.compile(rf"([A-Za-z0-9]+(?: [A-Za-z0-9]+)*) <({_PLAIN})>")
 
 
 def addresses_in(header: Any) -> list[tuple[str, str]]:
-    """Name and address of each mailbox in a header, as :func:`email.utils.getaddresses` has them."""
+    """Name and address of each mailbox in a header; see :func:`email.utils.getaddresses`."""
     text = str(header)
     if _PLAIN_LIST.fullmatch(text):
         return [("", address.strip()) for address in text.split(",")]

@@ -51,7 +51,7 @@ class _Quick(EmailPolicy):
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """The header with its name, as :meth:`email.policy.EmailPolicy.fold_binary` gives it."""
-        if isinstance(value, _LITERAL) and value:
+        if issubclass(type(value), _LITERAL) and value:
             line = f"{value.name}: {value}"
             if len(line) <= (self.max_line_length or 0) and line.isascii() and line.isprintable():
                 return f"{line}{self.linesep}".encode("ascii")

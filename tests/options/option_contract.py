@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -179,10 +180,8 @@ class OptionContract:
         def submit() -> None:
             with app.app_context():
                 start.wait(PATIENCE)
-                try:
+                with contextlib.suppress(DuplicateJob):
                     accepted.append(gate.task.using(unique="one").submit(0))
-                except DuplicateJob:
-                    pass
 
         threads = [threading.Thread(target=submit) for _ in range(8)]
         for thread in threads:

@@ -7,15 +7,16 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from ...engine import Errand
+
 if TYPE_CHECKING:
-    from ...engine import Errand
     from .engine import ThreadsEngine
 
 #: Ends the thread that takes it from the inbox.
 STOP = "stop"
 
 #: A job, ``None`` for a look at what waits (either comes with a place), or :data:`STOP`.
-Inbox = queue.SimpleQueue["Errand | str | None"]
+Inbox = queue.SimpleQueue[Errand | str | None]
 
 
 def start_worker(engine: ThreadsEngine, inbox: Inbox, name: str) -> threading.Thread:
