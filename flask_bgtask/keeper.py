@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 
 #: What a duty gives back: seconds until it wants to be called again; ``None``: when poked.
 Duty = Callable[[], "float | None"]
@@ -20,16 +21,23 @@ LONGEST = 60.0
 class Keeper:
     """Calls duties at their times, on a thread that is started when first needed.
 
+    The thread wakes many times a second for years, mostly for nothing: its way from waking to
+    sleeping is kept short.
+
     :param failed: told of the error of a duty, which is called again in a second.
     """
 
     def __init__(self, name: str, failed: Callable[[Exception], None]) -> None:
         self._name = name
         self._failed = failed
-        # Guards everything below; also wakes the thread when something is due earlier.
-        self._changed = threading.Condition()
+        # Guards all below. Reentrant, as the collector may run code that pokes while it is held.
+        self._lock = threading.RLock()
+        # Always taken: the thread sleeps by trying to take it, and who wakes it gives it up. A
+        # condition would cost the thread twice as much at each waking.
+        self._alarm = threading.Lock()
+        self._alarm.acquire()
         self._due: dict[Duty, float] = {}
-        self._until = 0.0
+        self._until = 0.0  # the thread sleeps until then, if nobody wakes it
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -39,21 +47,20 @@ class Keeper:
         due = self._due.get(duty)
         if due is not None and due <= when:
             return  # the common case, without the lock: it is due earlier anyway
-        with self._changed:
+        with self._lock:
             if self._stopped:
                 return
-            if (due := self._due.get(duty)) is None or due > when:
-                self._due[duty] = when
+            self._note(duty, when)
             if self._thread is None:
                 self._start()
             elif when < self._until:
-                self._changed.notify()
+                _ring(self._alarm)
 
     def stop(self, timeout: float | None = None) -> None:
         """End the thread and wait for it, unless called on it."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
-            self._changed.notify()
+            _ring(self._alarm)
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
@@ -61,25 +68,27 @@ class Keeper:
     def _start(self) -> None:
         # The thread must not keep an app alive that was dropped without a shutdown.
         mine = weakref.ref(self)
-        weakref.finalize(self, _wake, self._changed).atexit = False
+        weakref.finalize(self, _ring, self._alarm).atexit = False
         self._thread = threading.Thread(
-            target=_keep, args=(mine, self._changed), name=f"{self._name}-keeper", daemon=True
+            target=_keep, args=(mine, self._alarm), name=f"{self._name}-keeper", daemon=True
         )
         self._thread.start()
 
-    def take_due(self) -> tuple[list[Duty], float] | None:
-        """The duties that are due now and the seconds until the next; ``None`` when stopped."""
-        if self._stopped:
-            return None
+    def work(self) -> float | None:
+        """Call the duties that are due; seconds until the next one, ``None`` when stopped."""
         now = time.monotonic()
-        due = [duty for duty, when in self._due.items() if when <= now]
-        for duty in due:
-            del self._due[duty]
-        wait = min((when - now for when in self._due.values()), default=LONGEST)
-        self._until = now + (0.0 if due else wait)
-        return due, wait
+        for duty, when in list(self._due.items()):
+            if when <= now and not self._stopped:
+                del self._due[duty]  # before the call, so that a poke meanwhile counts
+                self._call(duty)
+        with self._lock:
+            if self._stopped:
+                return None
+            now = time.monotonic()
+            self._until = min(self._due.values(), default=now + LONGEST)
+            return min(LONGEST, self._until - now)
 
-    def call(self, duty: Duty) -> None:
+    def _call(self, duty: Duty) -> None:
         """Call one duty and note when it wants to be called again."""
         try:
             again = duty()
@@ -87,29 +96,31 @@ class Keeper:
             self._failed(error)
             again = REST_AFTER_ERROR
         if again is not None:
-            self.poke(duty, again)
+            with self._lock:
+                self._note(duty, time.monotonic() + again)
+
+    def _note(self, duty: Duty, when: float) -> None:
+        due = self._due.get(duty)
+        if due is None or due > when:
+            self._due[duty] = when
 
 
-def _wake(changed: threading.Condition) -> None:
-    with changed:
-        changed.notify()
+def _ring(alarm: threading.Lock) -> None:
+    """Wake the thread, now or as soon as it sleeps."""
+    with suppress(RuntimeError):  # somebody else has just done it
+        if alarm.locked():
+            alarm.release()
 
 
-def _keep(mine: weakref.ref[Keeper], changed: threading.Condition) -> None:
+def _keep(mine: weakref.ref[Keeper], alarm: threading.Lock) -> None:
     """The thread: holds its keeper only while it works."""
     while True:
         keeper = mine()
         if keeper is None:
             return
-        with changed:
-            found = keeper.take_due()
-            if found is None:
-                return
-            due, wait = found
-            if not due:
-                del keeper
-                changed.wait(min(wait, LONGEST))
-                continue
-        for duty in due:
-            keeper.call(duty)
-        del keeper, due, found, duty
+        seconds = keeper.work()
+        del keeper
+        if seconds is None:
+            return
+        if seconds > 0:
+            alarm.acquire(timeout=seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import flask_bgtask
-from flask_bgtask import errors, signals
+from flask_bgtask import signals
 
 
 def test_everything_in_all_is_there() -> None:
