@@ -73,6 +73,7 @@ class Runtime:
         make_parts: Callable[[Runtime], Any],
     ) -> None:
         self.app = app
+        self._name = app.name
         self.settings = settings
         self.registry = registry
         self.codec = registry.codec
@@ -199,7 +200,7 @@ class Runtime:
         """The row of a plain job."""
         record = Record(
             id=call.id,
-            app=self.app.name,
+            app=self._name,
             task=callable_name(call.fn),
             owner=call.carried.get(OWNER),
             home=self.own_store.process,

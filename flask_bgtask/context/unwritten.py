@@ -20,4 +20,4 @@ def note_unwritten() -> None:
 def take_unwritten() -> bool:
     """Whether something was submitted since the last call."""
     context = current_app_context()
-    return context is not None and bool(context.g.pop(_KEY, False))
+    return context is not None and bool(vars(context.g).pop(_KEY, False))

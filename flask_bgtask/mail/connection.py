@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Collection
 from typing import NamedTuple
@@ -15,8 +14,6 @@ from .smtp import BLOCK, Client
 
 #: Seconds that a server gets to say goodbye. Its answer makes no difference.
 QUIT_TIMEOUT = 1.0
-
-_FIRST_DOT = re.compile(rb"^\.", re.MULTILINE)
 
 
 class Reply(NamedTuple):
@@ -50,6 +47,9 @@ class Connection:
         "How many the server took."
         self.idle_since = time.monotonic()
         self._client: Client = connect(server)
+        self._offered = self._client.esmtp_features if self._client.does_esmtp else {}
+        self.size_limit = self._size_limit()
+        "Largest mail in bytes that the server takes, if it says so (RFC 1870)."
         self._unfinished = False
 
     @property
@@ -58,13 +58,11 @@ class Connection:
         return self._client.sock is not None
 
     def offers(self, extension: str) -> bool:
-        """Whether the server announced an extension."""
-        return self._client.does_esmtp and self._client.has_extn(extension)
+        """Whether the server announced an extension, given in lower case."""
+        return extension in self._offered
 
-    @property
-    def size_limit(self) -> int | None:
-        """Largest mail in bytes that the server takes, if it says so (RFC 1870)."""
-        announced = self._client.esmtp_features.get("size", "") if self.offers("size") else ""
+    def _size_limit(self) -> int | None:
+        announced = self._offered.get("size", "")
         return int(announced) or None if announced.isdecimal() else None
 
     def begin(self, sender: str, options: Collection[str]) -> None:
@@ -104,7 +102,7 @@ class Connection:
         go = self._ask(Stage.DATA, "DATA")
         if not 300 <= go.code <= 399:
             raise self._wrong(Stage.DATA, go)
-        self._send_blocks(_FIRST_DOT.sub(b"..", body))
+        self._send_blocks(body)
         reply = self._hear(Stage.BODY)
         self._unfinished = False
         if not reply.good and not 400 <= reply.code <= 599:
@@ -133,14 +131,11 @@ class Connection:
         return "".join(f" {option}" for option in options) if self._client.does_esmtp else ""
 
     def _ask(self, stage: Stage, command: str, arguments: str = "") -> Reply:
-        self._say(stage, command, arguments)
-        return self._hear(stage)
-
-    def _say(self, stage: Stage, command: str, arguments: str = "") -> None:
         try:
             self._client.putcmd(command, arguments)
         except OSError as error:
             raise failure_at(stage, error) from error
+        return self._hear(stage)
 
     def _hear(self, stage: Stage) -> Reply:
         try:
@@ -159,6 +154,9 @@ class Connection:
         # Each block is a step with a timeout of its own: a large mail may take long, as long as
         # it moves. The end of the mail is in the last one: if that was not sent, the server has
         # no complete mail.
+        if body.startswith(b"."):
+            body = b"." + body
+        body = body.replace(b"\n.", b"\n..")  # (RFC 5321, 4.5.2)
         body += b".\r\n" if body.endswith(b"\r\n") or not body else b"\r\n.\r\n"
         try:
             for start in range(0, len(body), BLOCK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.headerregistry import (
     ContentTransferEncodingHeader,
     MIMEVersionHeader,
@@ -9,21 +10,35 @@ from email.headerregistry import (
     UnstructuredHeader,
 )
 from email.message import Message
-from email.policy import EmailPolicy
+from email.policy import EmailPolicy, Policy
 from typing import Any
+
+from flask_mail import BadHeaderError
+
+# The beginning of each header in a mail's head; a folded line goes on behind white space.
+_HEADER = re.compile(rb"^[^ \t\r]", re.MULTILINE)
 
 
 def rendered(message: Message, *, utf8: bool) -> bytes:
     """The message with CRLF at the end of its lines.
 
     :param utf8: whether headers are written in UTF-8 (RFC 6532), not in encoded words.
+    :raises flask_mail.BadHeaderError: a line break that its text does not show ends a header, and
+        with it the head of the mail; the library keeps one at the end of an address.
     """
-    policy = message.policy
+    raw = message.as_bytes(policy=_as_sent(message.policy, utf8))
+    head = raw.partition(b"\r\n\r\n")[0]
+    if len(_HEADER.findall(head)) < len(message):
+        raise BadHeaderError("a header holds a line break")
+    return raw
+
+
+def _as_sent(policy: Policy, utf8: bool) -> Policy:
     if type(policy) is EmailPolicy:
-        return message.as_bytes(policy=_Quick.of(policy, linesep="\r\n", utf8=utf8))
+        return _Quick.of(policy, linesep="\r\n", utf8=utf8)
     if isinstance(policy, EmailPolicy):
-        return message.as_bytes(policy=policy.clone(linesep="\r\n", utf8=utf8))
-    return message.as_bytes(policy=policy.clone(linesep="\r\n"))
+        return policy.clone(linesep="\r\n", utf8=utf8)
+    return policy.clone(linesep="\r\n")
 
 
 # Headers that are, as text, what they were parsed into. Those of addresses and dates are not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import socket
+import sys
 import time
 from typing import Any
 
@@ -22,7 +23,7 @@ class UnfitReply(OSError):
 
 
 class ReplyReader:
-    """Reads lines from a socket within one deadline for the whole reply.
+    """Reads replies from a socket, each within one deadline.
 
     Stands in for the socket's file in :class:`smtplib.SMTP`: a timeout of the socket begins anew
     with each byte, so a server that sends one in a while would hold the thread for good.
@@ -40,27 +41,27 @@ class ReplyReader:
         """Whether the server said more than it was asked."""
         return bool(self._buffer)
 
-    def begin(self, timeout: float) -> None:
-        """Begin with a new reply, which has to be complete in ``timeout`` seconds."""
+    def reply(self, timeout: float) -> list[bytes]:
+        """The lines of the next reply with their ends.
+
+        :param timeout: seconds in which it has to be complete.
+        :raises OSError: it was not, or it is not fit to be read to its end.
+        """
         self._deadline = time.monotonic() + timeout
-        self._left = LONGEST_REPLY
         self._reads = 0
-
-    def end(self, timeout: float) -> None:
-        """Give the socket its own timeout back."""
+        self._left = LONGEST_REPLY
+        lines = [self._line()]
+        while lines[-1][3:4] == b"-" and lines[-1][:3].isdigit():
+            lines.append(self._line())
         if self._reads > 1:
-            self._sock.settimeout(timeout)
+            self._sock.settimeout(timeout)  # its own one again
+        return lines
 
-    def readline(self, limit: int = -1) -> bytes:
-        """The next line with its end; empty when the connection was closed before its end."""
+    def _line(self) -> bytes:
         while (end := self._buffer.find(b"\n") + 1) == 0:
             if len(self._buffer) > LONGEST_REPLY_LINE:
                 raise UnfitReply("a line of the server's reply is too long")
-            data = self._receive()
-            if not data:
-                self._buffer = b""
-                return b""
-            self._buffer += data
+            self._buffer += self._receive()
         if end > LONGEST_REPLY_LINE:
             raise UnfitReply("a line of the server's reply is too long")
         self._left -= end
@@ -77,7 +78,10 @@ class ReplyReader:
                 raise TimeoutError("timed out")
             self._sock.settimeout(left)
         self._reads += 1
-        return self._sock.recv(LONGEST_REPLY_LINE)
+        data = self._sock.recv(LONGEST_REPLY_LINE)
+        if not data:
+            raise ConnectionError
+        return data
 
     def close(self) -> None:
         """Do nothing: the socket is closed by who opened it."""
@@ -92,16 +96,26 @@ class Client(smtplib.SMTP):
     "The last refusal to a login; the server may close the connection after it."
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read one reply; it has to be complete within the timeout."""
-        if self.file is None and self.sock is not None:
+        """Read one reply; it has to be complete within the timeout.
+
+        :return: the code, -1 if there is none, and the text.
+        :raises smtplib.SMTPServerDisconnected: there is no whole reply; the connection is closed.
+        """
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("please run connect() first")
+        if self.file is None:
             self.file = ReplyReader(self.sock)
-        reader = self.file
-        if reader is not None:
-            reader.begin(self.timeout)
-        reply = super().getreply()
-        if reader is not None:
-            reader.end(self.timeout)
-        return reply
+        try:
+            lines = self.file.reply(self.timeout)
+        except OSError as error:
+            self.close()
+            why = f": {error}" if str(error) else ""
+            raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed{why}") from error
+        if self.debuglevel > 0:
+            print("reply:", b"".join(lines), file=sys.stderr)
+        code = lines[-1][:3]
+        text = b"\n".join([line[4:].strip() for line in lines])
+        return int(code) if code.isdigit() else -1, text
 
     def send(self, s: Any) -> None:
         """Send a command or a part of a mail.

@@ -34,8 +34,8 @@ def render_standard(app: Flask, message: StandardMessage) -> dict[str, Any]:
     recipients = _recipients(headers, f"{prefix}To") + _recipients(headers, f"{prefix}Cc") + hidden
     del own["Bcc"], own["Resent-Bcc"]
     added = _missing_author(own, headers, flask_mail_state(app).default_sender)
+    added += _missing_marks(own, headers)
     sender = _sender(headers, prefix)
-    added += _missing_marks(own, headers, sender)
     utf8 = _write_ascii_domains(own, headers)
     return {
         "sender": sender,
@@ -122,14 +122,14 @@ def _missing_author(message: StandardMessage, headers: Headers, default_sender: 
     return f"From: {author}\r\n"
 
 
-def _missing_marks(message: StandardMessage, headers: Headers, sender: str) -> str:
+def _missing_marks(message: StandardMessage, headers: Headers) -> str:
     """``Date`` and ``Message-ID``, the same way."""
     added = ""
     if "date" not in headers:
         added = f"Date: {formatdate(localtime=True)}\r\n"
     if not _first(headers, "message-id").strip():
         del message["Message-ID"]
-        domain = sender.rpartition("@")[2]
+        domain = _sender(headers, "").rpartition("@")[2]
         made = make_msgid(domain=domain if domain.isascii() else None)
         headers["message-id"] = [made]
         added += f"Message-ID: {made}\r\n"

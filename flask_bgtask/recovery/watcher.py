@@ -10,7 +10,7 @@ from ..job import Record
 from ..runtime import Runtime
 
 #: Seconds between two looks at a shared store while something here depends on other processes.
-POLL = 0.06
+POLL = 0.07
 
 #: Rows that one look asks for at most; further ones have their turn at the next.
 ROWS = 200

@@ -30,8 +30,9 @@ def shown_arguments(runtime: Runtime, job: Job) -> tuple[Any, Any]:
         return None, None
     try:
         return _masked_call(runtime, job, *_split(runtime.codec.plain(text)))
-    except Exception:  # a row that somebody else wrote may be nested beyond what can be walked
-        current_app.logger.exception("the stored arguments of job %s cannot be read", job.id)
+    except Exception as error:  # somebody else's row may be nested beyond what can be walked
+        text = "the stored arguments of job %s cannot be read: %s"
+        current_app.logger.warning(text, job.id, error)
         return None, None
 
 

@@ -40,6 +40,24 @@ def _remove(folder: Path) -> None:
     folder.unlink()
 
 
+def _make_all_read_only(folder: Path) -> None:
+    folder.mkdir()
+    _make_store(folder / "bgtask.sqlite3", rows=1)
+    (folder / "bgtask.sqlite3").chmod(0o444)
+    folder.chmod(0o555)
+
+
+def _make_all_writable(folder: Path) -> None:
+    folder.chmod(0o755)
+    (folder / "bgtask.sqlite3").chmod(0o600)
+
+
+def _make_log_impossible(folder: Path) -> None:
+    folder.mkdir()
+    _make_store(folder / "bgtask.sqlite3", rows=1)
+    folder.chmod(0o555)
+
+
 def _write_nonsense(folder: Path) -> None:
     folder.mkdir()
     (folder / "bgtask.sqlite3").write_bytes(b"this is no database, but some text " * 99)
@@ -82,6 +100,10 @@ def _make_store(path: Path, rows: int) -> None:
 CASES = {
     "a read-only folder": Case(
         _make_folder_read_only, _make_folder_writable, ("Permission denied", "BGTASK_STORE")
+    ),
+    "a read-only store": Case(_make_all_read_only, _make_all_writable, ("BGTASK_STORE",)),
+    "a store in a read-only folder": Case(
+        _make_log_impossible, _make_folder_writable, ("BGTASK_STORE",)
     ),
     "a folder that cannot be made": Case(
         _put_file_in_place_of_folder, _remove, ("cannot be used", "BGTASK_STORE")

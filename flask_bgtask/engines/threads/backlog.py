@@ -52,13 +52,19 @@ class Backlog:
             return False
         key = (job.queue, job.priority)
         line = self._lines[key]
-        if len(line) > 2 * len(self.jobs) + _SLACK:
-            line = self._lines[key] = deque(each for each in line if each.id in self.jobs)
+        if line[0] is job:
+            line.popleft()
+            self._tidy(key, line)
+        elif len(line) > 2 * len(self.jobs) + _SLACK:
+            self._lines[key] = deque(each for each in line if each.id in self.jobs)
+        return True
+
+    def _tidy(self, key: tuple[str, int], line: _Line) -> None:
+        """Have a waiting job at the head again."""
         while line and line[0].id not in self.jobs:
             line.popleft()
         if not line:
             del self._lines[key]
-        return True
 
 
 def _rank(job: Waiting) -> tuple[int, float]:

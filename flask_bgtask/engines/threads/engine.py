@@ -16,7 +16,7 @@ from ...job import JobState, Record
 from ...keeper import Keeper
 from ...store import Store, Wanted
 from .backlog import Backlog
-from .lending import Lender
+from .lending import Lender, Lending
 from .places import Give, Places
 from .workers import Inbox, dismiss, start_worker
 
@@ -201,13 +201,17 @@ class ThreadsEngine:
 
     def work(self, errand: Errand | None) -> bool:
         """Do an errand and whatever waits; whether the thread is to stay."""
+        lending = Lending(self)
+        place.lend = lending.lend
         found = self._next() if errand is None else errand
         del errand
         while isinstance(found, tuple):
             queue = found[1]
+            lending.begin(queue)
             self._execute(found)
             del found  # and with it all that it keeps alive
             found = self._next(queue)
+        place.lend = None
         return found
 
     def forget_me(self) -> None:
@@ -217,8 +221,7 @@ class ThreadsEngine:
             self._less.notify_all()
 
     def _execute(self, errand: Errand) -> None:
-        job_id, queue, claimed = errand
-        place.lend = Lender(self, queue).lend
+        job_id, _, claimed = errand
         try:
             self._run(job_id, claimed)
         except StoreError as error:  # it was not begun, and is claimed from the store later
@@ -226,8 +229,6 @@ class ThreadsEngine:
             self._keeper.poke(self._look_again, LOOK_AGAIN)
         except BaseException:
             logger.exception("job %s could not be executed", job_id)
-        finally:
-            place.lend = None
 
     def _next(self, left: str | None = None) -> Errand | bool:
         """The best job for a worker's place; or the place is given up: whether to stay idle.

@@ -6,11 +6,31 @@ Running an awaited job on the waiter's own stack instead would break its timeout
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .engine import ThreadsEngine
+
+
+class Lending:
+    """Makes a lender for the job that a worker runs, when that waits for the first time."""
+
+    def __init__(self, engine: ThreadsEngine) -> None:
+        self._engine = engine
+        self._queue = ""
+        self._lender: Lender | None = None
+
+    def begin(self, queue: str) -> None:
+        """The worker begins a job of this queue."""
+        self._queue = queue
+        self._lender = None
+
+    def lend(self, job_id: str) -> AbstractContextManager[None]:
+        """Lend the worker's place while it waits for a job."""
+        if self._lender is None:
+            self._lender = Lender(self._engine, self._queue)
+        return self._lender.lend(job_id)
 
 
 class Lender:

@@ -157,6 +157,11 @@ class Connections:
         finally:
             self.lock.release()
 
+    def written(self) -> tuple[int, int]:
+        """Differs from an earlier one if this process wrote since."""
+        writer = self._writer
+        return self._openings, -1 if writer is None else writer.total_changes
+
     @contextmanager
     def locked(self, seconds: float | None = None) -> Iterator[None]:
         """Keep other threads of this process from writing, for a few statements.

@@ -44,17 +44,42 @@ def has_rows(db: Connections, process: str) -> bool:
     return bool(db.read(_HAS_ROWS, (process,))[0][0])
 
 
-def find_orphans(db: Connections, live: Liveness, app: str, process: str) -> list[Record]:
-    """See :meth:`.Store.orphans`. Files of dead processes with nothing left are removed."""
-    bound = {name for (name,) in db.read(_BOUND, (app, process))}
-    files = live.names() - {process}
-    dead = {name for name in bound | files if live.is_dead(name)}
-    for name in dead - bound:
-        if not has_rows(db, name):
-            live.remove(name)
-    mourned = json.dumps(sorted(dead & bound))
-    rows: list[Record] = []
-    if dead & bound:
-        for statement in _LEFT:
-            rows += [decode(row) for row in db.read(statement, (app, mourned))]
-    return rows[:BATCH]
+class Search:
+    """Looks for what dead processes left.
+
+    It is done several times a second for years, and mostly nothing has happened since: then the
+    files of the processes are looked at alone.
+    """
+
+    def __init__(self, live: Liveness, app: str, process: str) -> None:
+        self._live = live
+        self._app = app
+        self._process = process
+        self._quiet: object = None  # what had been written when nothing was to be found
+
+    def find(self, db: Connections, version: object) -> list[Record]:
+        """See :meth:`.Store.orphans`. Files of dead processes with nothing left are removed.
+
+        :param version: of the file, as last asked for; ``None`` if nobody asks.
+        """
+        written = None if version is None else (version, db.written())
+        files = self._live.names() - {self._process}
+        dead = {name for name in files if self._live.is_dead(name)}
+        if written is not None and written == self._quiet and not dead:
+            return []
+        bound = {name for (name,) in db.read(_BOUND, (self._app, self._process))}
+        missing = bound - files
+        dead |= {name for name in missing if self._live.is_dead(name)}
+        self._quiet = None if dead or missing else written
+        for name in dead - bound:
+            if not has_rows(db, name):
+                self._live.remove(name)
+        return self._left_by(db, dead & bound)
+
+    def _left_by(self, db: Connections, dead: set[str]) -> list[Record]:
+        rows: list[Record] = []
+        if dead:
+            names = json.dumps(sorted(dead))
+            for statement in _LEFT:
+                rows += [decode(row) for row in db.read(statement, (self._app, names))]
+        return rows[:BATCH]

@@ -21,7 +21,7 @@ from .changing import change_in_file
 from .connections import Connections
 from .inserting import insert, refuse, write_kept
 from .liveness import Liveness
-from .orphans import find_orphans, has_rows
+from .orphans import Search, has_rows
 from .rows import WIDTH, decode, encode, names_of, plain, state_of
 from .schema import TICKED
 
@@ -58,6 +58,7 @@ class SQLiteStore:
         self._pid = os.getpid()
         self.process = secrets.token_hex(8)
         self._live = Liveness(self.file, self.process)
+        self._search = Search(self._live, self._app, self.process)
         self._db = Connections(self.file, self._synchronous, self._live.others)
         self._buffer = Buffer()
         self._unknown: frozenset[str] = frozenset()
@@ -231,7 +232,7 @@ class SQLiteStore:
 
     def orphans(self) -> list[Record]:
         """See :meth:`.Store.orphans`."""
-        return find_orphans(self._here(), self._live, self._app, self.process)
+        return self._search.find(self._here(), self._version)
 
     def processes(self) -> list[str]:
         """See :meth:`.Store.processes`."""
