@@ -81,18 +81,10 @@ def _seconds(*, zero: bool) -> Callable[[Any], float]:
 
 def _store(value: Any) -> str:
     if isinstance(value, str) and (value in ("sqlite", "memory") or _STORE_URL.fullmatch(value)):
-        if value.startswith(("postgresql", "mysql")):
-            raise _Wrong("'sqlite', 'memory' or a sqlite:/// URL: this version has no other store")
         return value
     raise _Wrong(
         "'sqlite', 'memory' or a URL such as 'sqlite:////var/lib/app/jobs.sqlite3' is expected"
     )
-
-
-def _engine(value: Any) -> str:
-    if value in ("huey", "celery"):
-        raise _Wrong("'threads' is expected: this version has no other engine yet")
-    return _one_of("threads", "huey", "celery")(value)
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
@@ -133,7 +125,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "store": _store,
-    "engine": _engine,
+    "engine": _one_of("threads", "huey", "celery"),
     "workers": _whole(1),
     "queues": _queues,
     "run_workers": _flag,

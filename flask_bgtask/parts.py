@@ -11,6 +11,7 @@ from .config import store_setting
 from .engine import Engine
 from .engines.inline import InlineEngine
 from .engines.threads import ThreadsEngine
+from .errors import ConfigError
 from .recovery import Recovery, Watcher
 from .runner import Runner
 from .runtime import FLUSH_AFTER, Runtime
@@ -40,8 +41,12 @@ def make_store(runtime: Runtime) -> Store:
     if setting == "memory":
         _warn_of_memory(runtime)
         return MemoryStore(runtime.app.name)
-    path = "bgtask.sqlite3" if setting == "sqlite" else setting.partition(":///")[2]
-    return _sqlite(runtime, Path(runtime.app.instance_path) / path)
+    if setting == "sqlite":
+        return _sqlite(runtime, Path(runtime.app.instance_path) / "bgtask.sqlite3")
+    scheme, _, rest = setting.partition(":///")
+    if scheme == "sqlite" and rest:
+        return _sqlite(runtime, Path(runtime.app.instance_path) / rest)
+    raise ConfigError("BGTASK_STORE", setting, "this version has stores 'sqlite' and 'memory' only")
 
 
 def _warn_of_memory(runtime: Runtime) -> None:
@@ -81,6 +86,8 @@ def make_engine(runtime: Runtime) -> Engine:
     settings = runtime.settings
     if settings.immediate:
         return InlineEngine(runtime.parts.runner.run_now)
+    if settings.engine != "threads":
+        raise ConfigError("BGTASK_ENGINE", settings.engine, "this version has 'threads' only")
     engine = ThreadsEngine(
         f"bgtask-{runtime.app.name}",
         run=runtime.parts.runner.run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -61,6 +62,15 @@ def busy(bg: BackgroundTasks) -> Iterator[None]:
             gate.open()
     for handle in handles:
         handle.result(PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def _threads_often_change() -> Iterator[None]:
+    """What two threads can do to each other they do."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -238,14 +248,32 @@ def test_a_waiting_job_can_be_cancelled(app: Flask, bg: BackgroundTasks) -> None
 
 
 def test_a_paused_queue_begins_nothing(app: Flask, bg: BackgroundTasks) -> None:
-    """Idle workers that hold a place ready give it up."""
+    """Idle workers that hold a place ready give it up, and hold none while the queue is paused."""
     with app.app_context():
         bg.submit(square, 1).result(PATIENCE)
         bg.pause("default")
-        waiting = bg.submit(square, 2)
-        assert waiting.job.state is JobState.QUEUED
+        waiting = [bg.submit(square, 2)]
+        assert bg.using(queue="other").submit(square, 3).result(PATIENCE) == 9
+        waiting.append(bg.submit(square, 4))
+        assert {handle.job.state for handle in waiting} == {JobState.QUEUED}
         bg.resume("default")
-        assert waiting.result(PATIENCE) == 4
+        assert [handle.result(PATIENCE) for handle in waiting] == [4, 16]
+
+
+def test_a_worker_that_takes_its_place_back(make_app: Apps, bg: BackgroundTasks) -> None:
+    """Whoever had it meanwhile leaves none for others."""
+    app = make_app(BGTASK_WORKERS=1)
+
+    def outer() -> JobState:
+        bg.submit(square, 1).result(PATIENCE)
+        other = bg.submit(square, 2)
+        state = other.job.state
+        other.result(PATIENCE)
+        return state
+
+    with app.app_context():
+        for _ in range(50):
+            assert bg.submit(outer).result(PATIENCE) is JobState.QUEUED
 
 
 def test_no_more_run_at_a_time_than_there_are_workers(app: Flask, bg: BackgroundTasks) -> None:
