@@ -12,7 +12,7 @@ from harness import wait_until
 from trouble_site import Answer, Site, accepted, ask, complaints, locked, reaches, status, submit
 
 #: Seconds for which the store is locked, and for which a submit waits.
-LOCKED = 10.0
+LOCKED = 12.0
 PATIENCE = 5.0
 
 #: Seconds within which a request is answered that writes nothing.
@@ -54,7 +54,8 @@ def test_a_store_locked_for_ten_seconds(site: Site) -> None:
         seconds, answer = future.result()
         assert answer.status == 503
         assert "stayed locked for 5 s" in answer.body["error"]
-        assert PATIENCE - 1 < seconds < PATIENCE + 3
+        # A thread may wait once for another one of its process, and once for the store.
+        assert PATIENCE - 1 < seconds < 2 * PATIENCE + 1.5
     assert late is not None
     seconds, answer = late.result()
     assert answer.status == 202
