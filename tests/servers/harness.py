@@ -87,6 +87,8 @@ class ServerProcess:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A shell has its background jobs ignore Ctrl-C, and all that they start inherits it.
+            preexec_fn=_heed_interrupts,
         )
         self.pid = self._popen.pid
 
@@ -144,6 +146,10 @@ class ServerProcess:
     def output(self) -> str:
         """All that was written to standard output and standard error so far."""
         return Path(self._log.name).read_text(errors="replace")
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def environment(folder: Path, more: Mapping[str, str] = {}) -> dict[str, str]:
