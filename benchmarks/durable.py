@@ -7,6 +7,7 @@ after the other; the ratios are medians over the rounds.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import statistics
 import tempfile
@@ -70,11 +71,13 @@ def bare(folder: Path, synchronous: str) -> Candidate:
     schema = [row[0] for row in source.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")]
     cursor = source.execute("SELECT * FROM job LIMIT 1")
     row = dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
+    page_size = source.execute("PRAGMA page_size").fetchone()[0]
     source.close()
     target = sqlite3.connect(folder / f"bare-{synchronous}.sqlite3", isolation_level=None)
+    target.execute(f"PRAGMA page_size = {page_size}")
     target.execute("PRAGMA journal_mode = WAL")
     target.execute(f"PRAGMA synchronous = {synchronous}")
-    target.execute(f"PRAGMA wal_autocheckpoint = {4000 if synchronous == 'NORMAL' else 1000}")
+    target.execute(f"PRAGMA wal_autocheckpoint = {8000 if synchronous == 'NORMAL' else 2000}")
     for statement in schema:
         target.execute(statement)
     del row["seq"]
@@ -86,7 +89,7 @@ def bare(folder: Path, synchronous: str) -> Candidate:
     values = list(row.values())
 
     def submit(n: int) -> object:
-        values[at] = f"{n:032x}"
+        values[at] = os.urandom(16).hex()
         return target.execute(insert, values)
 
     return Candidate(submit)

@@ -11,14 +11,10 @@ from typing import Any
 from .arguments import Prepared
 from .context import own_variables
 from .errors import StoreError
-from .handle import Handle, Home
-from .ids import new_id
+from .handle import Handle
 from .job import Record
 from .options import VOLATILE, Options
 from .store import Store
-
-#: Blanks that are kept at most: for that many submits before the next job ends.
-BLANKS = 16
 
 
 class Call:
@@ -68,38 +64,6 @@ class Call:
             self.copied = None
         if self.prepared is None and self.fn is not None:
             self.prepared = Prepared(self.fn, self.args, self.kwargs)
-
-
-class Calls(dict[str, Call]):
-    """The calls of this process by the ids of their jobs; with blanks for those to come.
-
-    Written and read by single operations, which are atomic.
-
-    :param home: what the handles ask.
-    """
-
-    def __init__(self, home: Home) -> None:
-        super().__init__()
-        self._home = home
-        self._blanks: deque[Call] = deque()
-
-    def blank(self) -> Call:
-        """A call to be filled in, with the handle and the id of a new job."""
-        try:
-            return self._blanks.pop()
-        except IndexError:
-            return self._new_blank()
-
-    def restock(self) -> None:
-        """Make a blank: a worker does so when a job ended, that the next submit need not.
-
-        Making a handle, which has a condition and a lock, takes a quarter of what submit takes.
-        """
-        if len(self._blanks) < BLANKS:
-            self._blanks.append(self._new_blank())
-
-    def _new_blank(self) -> Call:
-        return Call(Handle(new_id(), self._home))
 
 
 class Fresh(deque[Call]):

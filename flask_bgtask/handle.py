@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager, suppress
@@ -53,6 +54,15 @@ class _Waiters(list[Any]):
             lent.__exit__(None, None, None)
 
 
+class _Condition:
+    """The condition of a handle's future, from its first use on."""
+
+    def __get__(self, handle: Handle[Any], owner: type) -> threading.Condition:
+        # A single operation of the dictionary: of two threads, both get the same one.
+        made: threading.Condition = vars(handle).setdefault("_condition", threading.Condition())
+        return made
+
+
 class Handle(Future[T]):
     """A :class:`concurrent.futures.Future` of a job.
 
@@ -62,8 +72,15 @@ class Handle(Future[T]):
     :exc:`.JobFailed`.
     """
 
+    # What the base class would set: one handle is made for each submit, and its condition alone
+    # would take half of that time. So it is made when it is needed, by whoever ends the job, say.
+    _condition = _Condition()
+    _state = "PENDING"
+    _result = None
+    _exception = None
+
     def __init__(self, job_id: str, home: Home, *, durable: bool = False) -> None:
-        super().__init__()
+        self._done_callbacks: list[Callable[[Future[T]], object]] = []
         self.id = job_id
         "The job's id: 32 hexadecimal digits."
         self.durable = durable

@@ -9,9 +9,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from .errors import ArgumentError
+from .job import Record
 
 #: What a function may give as ``backoff``: seconds, seconds for each retry, or attempt -> seconds.
 Backoff = float | Sequence[float] | Callable[[int], float]
@@ -40,7 +42,7 @@ class _Carried:
 CARRIED = _Carried()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """How a job is to run. Durations are seconds."""
 
@@ -79,6 +81,27 @@ class Options:
         if checked.get("delay") is not None and checked.get("eta") is not None:
             raise TypeError("delay and eta exclude each other")
         return dataclasses.replace(self, **checked, given=self.given | checked.keys())
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """What a new row has of these options, where that is not what rows have anyway."""
+        columns = {
+            "durable": self.durable,
+            "queue": self.queue,
+            "priority": self.priority,
+            "max_attempts": self.retries + 1,
+            "on_crash": self.on_crash,
+            "label": self.label,
+            "unique": self.unique,
+            "serial": self.serial,
+            "result_ttl": self.result_ttl,
+        }
+        return {name: value for name, value in columns.items() if value != getattr(Record, name)}
+
+    @property
+    def waits(self) -> bool:
+        """Whether a job has a time to wait for."""
+        return self.delay is not None or self.eta is not None
 
     def run_at(self, now: float) -> float:
         """When the job may start, in seconds since the epoch."""

@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakValueDictionary
 
 from blinker import NamedSignal
 from flask import Flask, has_request_context, request
 
 from .arguments import Codec
-from .calls import Call, Calls, Fresh
+from .calls import Call, Fresh
 from .config import Settings
 from .context import OWNER, Carrier, RunningJob
 from .engine import Capacity, Engine
 from .errors import JobCancelled, JobNotFound
 from .handle import Handle
+from .handles import Handles
 from .job import WAITING, Job, JobState, Page, Record, failure_of, snapshot
 from .keeper import Keeper
 from .naming import callable_name
@@ -103,11 +103,10 @@ class Runtime:
         self.troubles = Troubles(self.log)
         self.keeper = Keeper(f"bgtask-{self.app.name}", self.troubles.tell)
         self.fresh = Fresh(lambda: self.own_store, self._row)
-        # These four are written and read by single dictionary operations, which are atomic.
-        self.calls = Calls(self)
+        self.handles = Handles()
+        # These three are written and read by single dictionary operations, which are atomic.
+        self.calls: dict[str, Call] = {}
         self.running: dict[str, RunningJob] = {}
-        self.handles: WeakValueDictionary[str, Handle[Any]] = WeakValueDictionary()
-        self._kept: dict[str, Handle[Any]] = {}
         self.deferred: dict[str, Handle[Any]] = {}
         "Handles of jobs that wait for a commit."
         self.room = Room(self.settings.max_queued, lambda: self.store.waiting())
@@ -316,10 +315,10 @@ class Runtime:
         if known is not None and not known.done():
             return known
         handle: Handle[Any] = Handle(job_id, self, durable=self.record(job_id).durable)
-        self.handles[job_id] = handle
+        self.handles.add(handle)
         record = self.record(job_id)  # once more, now that its end would be seen
         if record.state.finished:
-            self.handles.pop(job_id, None)
+            self.handles.drop(job_id)
             self.resolve(handle, record)
         else:
             self.watch()
@@ -335,17 +334,13 @@ class Runtime:
 
     def keep(self, handle: Handle[Any]) -> None:
         """Do not forget a handle whose callbacks are still to be called."""
-        self._kept[handle.id] = handle
-        if handle.done():
-            self._kept.pop(handle.id, None)
+        self.handles.keep(handle)
 
     def settle(self, job_id: str) -> Handle[Any] | None:
         """Drop what is kept for a job that ended; returns its handle, if somebody has it."""
         call = self.calls.pop(job_id, None)
-        kept = self._kept.pop(job_id, None)
-        if call is not None:
-            return call.handle
-        return kept or self.handles.pop(job_id, None)
+        known = self.handles.drop(job_id)
+        return known if call is None else call.handle
 
     def resolve(self, handle: Handle[Any], record: Record) -> None:
         """End a handle as the row of its job ended."""

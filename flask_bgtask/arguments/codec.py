@@ -15,6 +15,7 @@ from .references import Reference, References
 from .refusal import Refused
 from .rows import is_row_type
 from .rules import Preparation, Rules
+from .scalars import PLAIN
 from .serializer import Serializer, unreadable
 
 T = TypeVar("T")
@@ -223,7 +224,7 @@ class Codec:
     ) -> dict[str, Any]:
         tagged = [self._part(value, f"args[{index}]") for index, value in enumerate(args)]
         if named is None:
-            return {"args": tagged, "kwargs": self._part(kwargs, "kwargs")}
+            return {"args": tagged, "kwargs": self._part(kwargs, "kwargs") if kwargs else {}}
         first = [self._part(value, f"fn.args[{i}]") for i, value in enumerate(named.args)]
         if named.kwargs:
             self._part(named.kwargs, "fn.keywords")  # refused under their own path
@@ -234,6 +235,9 @@ class Codec:
         return tree
 
     def _part(self, value: Any, path: str) -> Any:
+        write = PLAIN.get(type(value))
+        if write is not None:  # nothing in it could be refused
+            return write(value, None)
         try:
             return self._serializer.tag(value)
         except Refused as refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime
 from enum import Enum
-from json import JSONDecoder, JSONEncoder
+from json import JSONDecoder, JSONEncoder, encoder
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -52,7 +52,7 @@ class Serializer(TaggedJSONSerializer):
                 self._exact[kind] = cast(Write, tag.tag)
         # No way to write may hold its type: a class made in a function has to be free to go.
         self._others: WeakKeyDictionary[type, Write] = WeakKeyDictionary()
-        self._encoder = JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+        self._join = _joiner()
         self._decoder = JSONDecoder(object_hook=self.untag)
         self._shower = JSONDecoder(object_hook=self._show)
 
@@ -92,11 +92,11 @@ class Serializer(TaggedJSONSerializer):
         return tag.to_python(data)
 
     def dumps(self, value: Any) -> str:
-        return self._encoder.encode(self.tag(value))
+        return self._join(self.tag(value))
 
     def joined(self, tagged: Any) -> str:
         """Text of what :meth:`tag` gave."""
-        return self._encoder.encode(tagged)
+        return self._join(tagged)
 
     def loads(self, value: str) -> Any:
         return self._decoder.decode(value)
@@ -155,6 +155,20 @@ class Serializer(TaggedJSONSerializer):
     def _reference(self, reference: Reference, above: Above) -> Any:
         key = Row.key if type(reference.source) is RowSource else RegisteredReference.key
         return self.write(key, reference, above)
+
+
+def _joiner() -> Callable[[Any], str]:
+    """What writes plain data as JSON."""
+    public = JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+    make = getattr(encoder, "c_make_encoder", None)
+    if make is None:
+        return public.encode
+    # The object that `encode` makes anew for each call, which takes it as long as all the rest.
+    write = make(
+        *(None, public.default, encoder.encode_basestring_ascii, None),
+        *(public.key_separator, public.item_separator, False, False, False),
+    )
+    return lambda tagged: "".join(write(tagged, 0))
 
 
 def _refuse(value: Any, above: Above) -> Any:

@@ -34,7 +34,7 @@ class Watcher:
         runtime = self._runtime
         if not (runtime.has_store and runtime.store.shared):
             return None
-        awake = self.serving or bool(runtime.running) or bool(runtime.handles)
+        awake = self.serving or bool(runtime.running) or bool(runtime.handles.watched())
         version = runtime.store.version()
         if version != self._version or self._behind:
             self._version = version
@@ -43,7 +43,7 @@ class Watcher:
 
     def _look(self) -> None:
         runtime = self._runtime
-        watched = [job_id for job_id in list(runtime.handles) if job_id not in runtime.running]
+        watched = [job_id for job_id in runtime.handles.watched() if job_id not in runtime.running]
         self._behind = len(watched) > ROWS
         for record in self._rows(watched):
             if record.state.finished:

@@ -83,7 +83,6 @@ class Runner:
         finally:
             runtime.running.pop(record.id, None)
             self._unwritten.pop(record.id, None)
-            runtime.calls.restock()
 
     def run_now(self, job_id: str, claimed: Record | None = None) -> None:
         """As :meth:`run`, for a job whose time has not come too."""

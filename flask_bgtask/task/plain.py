@@ -16,6 +16,7 @@ from ..arguments import ATOMS
 from ..calls import Call
 from ..context import capture_builtin, note_unwritten, running_here
 from ..handle import Handle
+from ..ids import new_id
 from ..options import VOLATILE
 from ..runtime import Runtime
 from ..signals import job_submitted
@@ -37,7 +38,7 @@ def submit_plain(
         carried = capture_builtin(runtime.app)
     else:
         carried = submission.capture(runtime, VOLATILE)
-    call = runtime.calls.blank()
+    call = Call(Handle(new_id(), runtime))
     call.fn, call.args, call.kwargs = fn, args, kwargs
     call.prepared, call.carried = prepared, carried
     call.copied = copy_context()

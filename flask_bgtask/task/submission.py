@@ -23,9 +23,10 @@ from ..handle import Handle
 from ..ids import new_id
 from ..job import JobState, Record
 from ..naming import callable_name
-from ..options import CARRIED, DURABLE, VOLATILE, Options
+from ..options import CARRIED, Options
 from ..runtime import Runtime
 from ..signals import job_submitted
+from ..store import Store
 from .deferring import defer
 from .signature import sign
 
@@ -51,11 +52,8 @@ def submit(
     """
     if runtime.closed:
         raise RuntimeError("cannot schedule new futures after shutdown")
-    now = time.time()
-    call = runtime.calls.blank()
-    record = Record(id=call.id, app=runtime.app.name, created_at=now, run_at=now)
-    if options is not VOLATILE:
-        _apply(record, options, now)
+    call = Call(Handle(new_id(), runtime))
+    record = _row(runtime, call.id, options)
     call.options, call.handle.durable = options, options.durable
     call.carried = carried = capture(runtime, options)
     record.owner = carried.get(OWNER)
@@ -88,24 +86,17 @@ def check_runs_here(runtime: Runtime, queue: str) -> None:
     )
 
 
-def _apply(record: Record, options: Options, now: float) -> None:
-    """Note on the row what the options say."""
-    record.durable = options.durable
-    if options is DURABLE:
-        return
-    record.queue = options.queue
-    record.priority = options.priority
-    record.max_attempts = options.retries + 1
-    record.on_crash = options.on_crash
-    record.label = options.label
-    record.unique = options.unique
-    record.serial = options.serial
-    record.result_ttl = options.result_ttl
-    record.run_at = options.run_at(now)
-    if record.run_at > now:
-        record.state = JobState.SCHEDULED
-    if options.durable:
-        record.options = options.stored()
+def _row(runtime: Runtime, job_id: str, options: Options) -> Record:
+    """A new row, with what the options say."""
+    now = time.time()
+    row = Record(id=job_id, app=runtime.app.name, created_at=now, run_at=now, **options.columns)
+    if options.waits:
+        row.run_at = options.run_at(now)
+        if row.run_at > now:
+            row.state = JobState.SCHEDULED
+    if options.given and options.durable:
+        row.options = options.stored()
+    return row
 
 
 def capture(runtime: Runtime, options: Options) -> dict[str, Any]:
@@ -206,16 +197,16 @@ def _defer(
 
 def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
     """Add the row, as running here if a thread is free; then the engine has it."""
-    engine = runtime.engine
+    engine, store = runtime.engine, runtime.store
     start = engine.reserve(record) if record.state is JobState.QUEUED else None
     try:
         if start is not None:
             runtime.begin(record)
             call.has_place = True
         else:
-            record.home = runtime.store.process
+            record.home = store.process
             _check_room(runtime, record)
-        _add(runtime, record, call)
+        _add(runtime, store, record, call)
     except BaseException as error:
         runtime.settle(record.id)
         if start is not None:
@@ -234,10 +225,9 @@ def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
     return call.handle
 
 
-def _add(runtime: Runtime, record: Record, call: Call) -> None:
-    store = runtime.store
+def _add(runtime: Runtime, store: Store, record: Record, call: Call) -> None:
     call.record, call.written = record, True
-    _remember(runtime, record, call)
+    _remember(runtime, record, call, shared=store.shared)
     store.add(record)
     runtime.fresh.welcome = True
     if store.shared and not record.durable:
@@ -256,18 +246,18 @@ def deliver(runtime: Runtime, job: Record | Call) -> None:
         raise
 
 
-def _remember(runtime: Runtime, record: Record, call: Call) -> None:
+def _remember(runtime: Runtime, record: Record, call: Call, *, shared: bool) -> None:
     """Keep what does not go into the row, while the job can only run here.
 
     A durable job in a shared store may run anywhere: it has its carriers alone, unless it starts
     here at once.
     """
-    if call.has_place or not record.durable or not runtime.store.shared:
+    if call.has_place or not record.durable or not shared:
         if call.variables is None:
             call.variables = copied_variables()
         runtime.calls[record.id] = call
     else:
-        runtime.handles[record.id] = call.handle
+        runtime.handles.add(call.handle)
         runtime.watch()
 
 
@@ -298,9 +288,7 @@ def draft(
     options: Options,
 ) -> Record:
     """The row of a durable job that waits, for whoever adds it to the store by other means."""
-    now = time.time()
-    record = Record(id=new_id(), app=runtime.app.name, created_at=now, run_at=now)
-    _apply(record, options, now)
+    record = _row(runtime, new_id(), options)
     record.home = runtime.store.process
     carried = {} if options.owner is CARRIED else {OWNER: options.owner}
     record.owner = carried.get(OWNER)

@@ -303,3 +303,14 @@ def test_an_app_that_is_dropped_is_collected() -> None:
         if gone.wait(0.05):
             break
     assert gone.is_set()
+
+
+def test_a_handle_has_all_that_a_standard_future_has(app: Flask, bg: BackgroundTasks) -> None:
+    """Also what this Python's futures have and older ones did not; each handle its own."""
+    with app.app_context():
+        one, two = bg.submit(square, 2), bg.submit(square, 3)
+        shared = ("_state", "_result", "_exception")
+        for name, value in vars(concurrent.futures.Future()).items():
+            assert isinstance(getattr(one, name), type(value)) or name in shared
+            assert name in shared or getattr(one, name) is not getattr(two, name)
+        assert (one.result(PATIENCE), two.result(PATIENCE)) == (4, 9)

@@ -60,7 +60,7 @@ def test_a_lock_that_is_released_in_time(
     store: SQLiteStore, lock: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write waits and is done."""
-    monkeypatch.setattr(patience, "BUSY_SECONDS", PATIENCE)
+    monkeypatch.setattr(connections, "BUSY_SECONDS", PATIENCE)
     done = threading.Event()
     row = new_row(store)
 

@@ -44,6 +44,11 @@ _BAD_VALUE = (
 )
 
 
+def _rest(until: float) -> float:
+    """Seconds that are left."""
+    return max(0.0, until - time.monotonic())
+
+
 class BadValue(StoreError):
     """A value cannot be written, now or later."""
 
@@ -83,27 +88,27 @@ class Connections:
         if self._identity is None:
             self.look("SELECT 1")
 
-    def write(
-        self, statement: str, values: Sequence[Any] = (), seconds: float | None = None
-    ) -> int:
+    def write(self, statement: str, values: Sequence[Any] = (), until: float | None = None) -> int:
         """Run a statement that writes; how many rows it changed.
 
-        :param seconds: to wait for other processes; by default :data:`BUSY_SECONDS`.
+        :param until: when to give up waiting for other threads and processes, by the monotonic
+            clock; by default after :data:`BUSY_SECONDS`.
         :raises sqlite3.IntegrityError: a constraint forbids it (its meaning is the caller's).
         :raises BadValue: SQLite has no type for a value, or it is too large.
         :raises StoreError: on any other failure; nothing was written then.
         """
-        if not self.lock.acquire(timeout=BUSY_SECONDS):
-            raise self._busy()
+        if not self.lock.acquire(blocking=False):
+            until = time.monotonic() + BUSY_SECONDS if until is None else until
+            if not self.lock.acquire(timeout=_rest(until)):
+                raise self._busy()
         try:
             connection = self._writer or self._open_writer()
             # Before the write: the log beside a replaced file would bring it into the new one.
             self._check_file()
             try:
-                changed = patiently(connection, statement, values, seconds).rowcount
+                changed = patiently(connection, statement, values, until).rowcount
             except UnicodeEncodeError:
-                values = writable(values)
-                changed = patiently(connection, statement, values, seconds).rowcount
+                changed = patiently(connection, statement, writable(values), until).rowcount
             # After it, as it may have waited: what went to a deleted file was not accepted.
             self._check_file()
             return changed
@@ -163,12 +168,12 @@ class Connections:
         return self._openings, -1 if writer is None else writer.total_changes
 
     @contextmanager
-    def locked(self, seconds: float | None = None) -> Iterator[None]:
+    def locked(self, until: float | None = None) -> Iterator[None]:
         """Keep other threads of this process from writing, for a few statements.
 
-        :param seconds: to wait for them; by default :data:`BUSY_SECONDS`.
+        :param until: when to give up waiting for them; by default after :data:`BUSY_SECONDS`.
         """
-        if not self.lock.acquire(timeout=BUSY_SECONDS if seconds is None else seconds):
+        if not self.lock.acquire(timeout=BUSY_SECONDS if until is None else _rest(until)):
             raise self._busy()
         try:
             yield

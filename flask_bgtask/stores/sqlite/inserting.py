@@ -10,7 +10,7 @@ from ...errors import DuplicateJob, StoreError
 from ...job import Record
 from .buffer import Buffer
 from .connections import BadValue, Connections
-from .rows import ALL_NAMES, INSERT_NEW, WIDTH, encode, encode_new, is_new
+from .rows import ALL_NAMES, WIDTH, encode, encode_new, is_new
 
 #: Rows for one statement, so for one transaction; the sizes are few because each is prepared.
 SIZES = (64, 8, 1)
@@ -24,7 +24,7 @@ def insert(db: Connections, record: Record) -> None:
     while True:
         try:
             if is_new(record):
-                db.write(INSERT_NEW, encode_new(record))
+                db.write(*encode_new(record))
             else:
                 _insert_together(db, [record])
             return
@@ -32,23 +32,23 @@ def insert(db: Connections, record: Record) -> None:
             refuse(db, error, record.app, record.id, record.unique)
 
 
-def write_kept(db: Connections, buffer: Buffer, seconds: float | None = None) -> None:
+def write_kept(db: Connections, buffer: Buffer, until: float | None = None) -> None:
     """Write what the buffer keeps, many rows to a statement.
 
-    :param seconds: to wait for others that write; by default :data:`BUSY_SECONDS`.
+    :param until: when to give up waiting for others that write, by the monotonic clock.
     :raises RowRefused: all is written but rows that no table takes; those are dropped.
     :raises StoreError: for a reason that may pass; what is not written is kept.
     """
     refused: Exception | None = None
     alone = 0
     while len(buffer):
-        with db.locked(seconds):
+        with db.locked(until):
             rows = buffer.take((1,) if alone else SIZES)
             if not rows:
                 break
             alone = max(0, alone - 1)
             try:
-                _insert_together(db, rows, seconds)
+                _insert_together(db, rows, until)
             except (sqlite3.IntegrityError, BadValue) as error:
                 if len(rows) > 1:  # one of them is bad: write each by itself
                     buffer.take_back()
@@ -85,10 +85,10 @@ def refuse(
 
 
 def _insert_together(
-    db: Connections, records: Sequence[Record], seconds: float | None = None
+    db: Connections, records: Sequence[Record], until: float | None = None
 ) -> None:
     statement = _insert_statement(records[0].state.finished, len(records))
-    db.write(statement, [value for record in records for value in encode(record)], seconds)
+    db.write(statement, [value for record in records for value in encode(record)], until)
 
 
 @lru_cache

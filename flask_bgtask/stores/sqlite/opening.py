@@ -13,9 +13,13 @@ from ...errors import StoreError
 from . import schema
 from .explain import BUSY_SECONDS, code_of, damaged
 
+#: Bytes of a page of a new file. A commit writes each page that it touched whole, and a row touches
+#: one of the table and one of each index: with SQLite's 4096 a commit takes a third longer.
+_PAGE_SIZE = 2048
+
 #: Pages in the write-ahead log at which a commit copies them into the file. Under ``FULL`` each
 #: commit waits for the disk anyway, and a shorter log makes that wait shorter.
-_AUTOCHECKPOINT = {"NORMAL": 4000, "FULL": 1000}
+_AUTOCHECKPOINT = {"NORMAL": 8000, "FULL": 2000}
 
 #: The oldest SQLite that has all we use: ``STRICT`` tables, ``json_each``.
 OLDEST = (3, 38)
@@ -97,7 +101,7 @@ def open_writer(path: Path, synchronous: str) -> sqlite3.Connection:
         if _versions(connection) != (schema.APPLICATION_ID, schema.VERSION):
             _migrate(connection, path)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_AUTOCHECKPOINT.get(synchronous, 1000)}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_AUTOCHECKPOINT.get(synchronous, 2000)}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA busy_timeout = 0")  # who uses it waits in its own way
     except BaseException:
@@ -126,6 +130,7 @@ def _versions(connection: sqlite3.Connection) -> tuple[int, int]:
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the file to our version, in one transaction; the first of several processes does."""
     _refuse_foreign(connection, path)
+    connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # heeded while the file is empty
     _use_wal(connection, path)
     connection.execute("BEGIN IMMEDIATE")
     try:

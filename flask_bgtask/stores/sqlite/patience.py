@@ -18,11 +18,11 @@ def patiently(
     connection: sqlite3.Connection,
     statement: str,
     values: Sequence[Any],
-    seconds: float | None = None,
+    until: float | None = None,
 ) -> sqlite3.Cursor:
     """Run a statement; while another process writes, ask again each millisecond.
 
-    :param seconds: for so long; by default :data:`BUSY_SECONDS`.
+    :param until: by the monotonic clock; by default for :data:`BUSY_SECONDS`.
 
     SQLite's own waiting asks ever more seldom, at last ten times a second: beside processes that
     write without a pause, each for the milliseconds of a disk's sync, it comes too late for
@@ -33,7 +33,8 @@ def patiently(
     except sqlite3.OperationalError as error:
         if code_of(error) != "SQLITE_BUSY":
             raise
-    until = time.monotonic() + (BUSY_SECONDS if seconds is None else seconds)
+    if until is None:
+        until = time.monotonic() + BUSY_SECONDS
     while True:
         time.sleep(random.uniform(0.5, 1.5) * ASK_SECONDS)
         try:

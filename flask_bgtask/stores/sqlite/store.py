@@ -303,7 +303,7 @@ class SQLiteStore:
     def _write_if_possible(self) -> None:
         """Who only looks must not fail or wait because it cannot be done; others say so."""
         with contextlib.suppress(StoreError):
-            write_kept(self._here(), self._buffer, LOOK_SECONDS)
+            write_kept(self._here(), self._buffer, time.monotonic() + LOOK_SECONDS)
 
     # What a fork needs; called by :mod:`.forking`.
 
