@@ -363,8 +363,10 @@ class BackgroundTasks(Executor):
     ) -> None:
         """Carry something of the submitting context to every task.
 
+        :param name: any but ``babel``, ``owner``, ``request`` and ``url``, which are taken.
         :param capture: called at submit; gives plain data, or ``None`` for nothing.
         :param restore: gives a context manager that surrounds the task.
+        :raises ValueError: it is one of these names.
         """
         others = [each for each in self._registry.carriers if each.name != name]
         self._registry.carriers[:] = [*others, Carrier(name, capture, restore)]

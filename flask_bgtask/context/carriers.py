@@ -14,16 +14,6 @@ from werkzeug.routing import MapAdapter
 
 from .request import environ_at, request_of, where_reached
 
-
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    """``capture()`` gives plain data or ``None``; ``restore(data)`` surrounds the task."""
-
-    name: str
-    capture: Callable[[], Any]
-    restore: Callable[[Any], AbstractContextManager[Any]]
-
-
 #: Name of the carrier whose data is the owner of the job; kept in a column of its own too.
 OWNER = "owner"
 
@@ -35,6 +25,28 @@ _BABEL = "babel"
 
 #: Data for which nothing has to be put around the task.
 UNFELT = frozenset({_URL, OWNER})
+
+#: Names of what is carried without ``bg.carry``.
+_OWN = frozenset({_BABEL, OWNER, REQUEST, _URL})
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """``capture()`` gives plain data or ``None``; ``restore(data)`` surrounds the task.
+
+    :raises ValueError: the name is one of our own.
+    """
+
+    name: str
+    capture: Callable[[], Any]
+    restore: Callable[[Any], AbstractContextManager[Any]]
+
+    def __post_init__(self) -> None:
+        if self.name in _OWN:
+            own = ", ".join(map(repr, sorted(_OWN)))
+            raise ValueError(
+                f"{self.name!r} is what the extension itself carries; any name but {own} will do"
+            )
 
 
 def capture_builtin(app: Flask) -> dict[str, Any]:

@@ -79,6 +79,15 @@ def test_the_same_name_replaces(app: Flask, bg: BackgroundTasks, tenants: Tenant
     assert len(again.events) == 2
 
 
+@pytest.mark.parametrize("name", ["babel", "owner", "request", "url"])
+def test_names_of_our_own(app: Flask, bg: BackgroundTasks, name: str) -> None:
+    """A carrier must not replace what is carried anyway; the error names what is taken."""
+    with pytest.raises(ValueError, match="'babel', 'owner', 'request', 'url'"):
+        bg.carry(name, capture=lambda: "mine", restore=contextmanager(lambda _: iter([None])))
+    with app.test_request_context():
+        assert bg.submit(int, "3").result(PATIENCE) == 3
+
+
 def test_clean_up_after_a_failure(app: Flask, bg: BackgroundTasks, tenants: Tenants) -> None:
     """The task's exception goes through ``restore``, and through each attempt anew."""
 
