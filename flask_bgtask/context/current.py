@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import operator
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -94,11 +96,17 @@ class RunningJob(NullJob):
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Show how far the task is.
 
+        Any kind of number will do. Infinities and NaN say nothing: they count as no units done, and
+        as a total that is not known.
+
         :param done: units done so far.
         :param total: units in all, if known; gives the bar its length.
         :param note: a few words on what is being done.
+        :raises TypeError: ``done`` or ``total`` is no number.
         """
-        self._keep(progress=json.dumps([done, total, str(note)]))
+        units = _number("done", done) or 0
+        whole = None if total is None else _number("total", total)
+        self._keep(progress=json.dumps([units, whole, str(note)]))
 
     def track(self, iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
         """Give the items of ``iterable``, showing how many the task is done with.
@@ -177,6 +185,24 @@ class RunningJob(NullJob):
             self.flush()
         elif first:
             self._later(self)
+
+
+def _number(name: str, value: Any) -> float | None:
+    """A number of any library as one that JSON has; ``None`` for what is not finite.
+
+    :raises TypeError: it is no number.
+    """
+    try:
+        if isinstance(value, (str, bytes, bytearray)):  # float() would read a number from it
+            raise TypeError
+        number = float(value)
+    except TypeError:
+        raise TypeError(f"{name}={value!r}: a number is expected") from None
+    except (OverflowError, ValueError):  # too large for a float; a NaN of decimal's that signals
+        return None
+    if not math.isfinite(number):
+        return None
+    return operator.index(value) if hasattr(value, "__index__") else number
 
 
 _running: ContextVar[NullJob] = ContextVar("flask_bgtask.job")

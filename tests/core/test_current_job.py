@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -93,6 +95,49 @@ def test_percent(app: Flask, bg: BackgroundTasks, given: Any, percent: Any) -> N
     assert progress is not None
     assert progress.done == given[0]
     assert progress.percent == percent
+
+
+class Count:
+    """An integer of another library: numpy's are no ``int`` either."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ((Decimal("1.5"), Decimal(2)), Progress(1.5, 2.0)),
+        ((Fraction(1, 4), 1), Progress(0.25, 1)),
+        ((Count(3), Count(4)), Progress(3, 4)),
+        ((True, 2), Progress(1, 2)),
+        ((float("nan"), 10), Progress(0, 10)),
+        ((3, float("inf")), Progress(3, None)),
+        ((Decimal("-Infinity"), Decimal("sNaN")), Progress(0, None)),
+        ((10**5000, Fraction(10**400)), Progress(0, None)),
+    ],
+)
+def test_numbers_of_any_kind(app: Flask, bg: BackgroundTasks, given: Any, shown: Any) -> None:
+    """A report fails no work; what is not finite counts as nothing done, or no known total."""
+    with app.app_context():
+        handle = bg.submit(lambda: current_job.progress(*given))
+        handle.result(PATIENCE)
+        assert handle.job.progress == shown
+        assert type(shown.done) is type(handle.job.progress.done)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [(("3",), "done='3'"), ((None,), "done=None"), ((1, [2]), r"total=\[2\]")]
+)
+def test_what_is_no_number(app: Flask, bg: BackgroundTasks, given: Any, named: str) -> None:
+    """It is a mistake at that line, which the error names."""
+    with app.app_context():
+        handle = bg.submit(lambda: current_job.progress(*given))
+        with pytest.raises(TypeError, match=f"^{named}: a number is expected"):
+            handle.result(PATIENCE)
 
 
 def test_track(app: Flask, bg: BackgroundTasks) -> None:
