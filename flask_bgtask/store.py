@@ -111,6 +111,12 @@ class Store(Protocol):
         :raises DuplicateJob: ``holds`` became true while another row holds its ``unique`` key.
         """
 
+    def end(self, attempt: Record, columns: Mapping[str, Any]) -> bool:
+        """Set columns of a row that still runs in this attempt; whether it does.
+
+        Every job ends so, and mostly nobody needs the row again: it is not read.
+        """
+
     def claim(self, wanted: Wanted, columns: Mapping[str, Any]) -> Record | None:
         """Take the best waiting job for this process and begin an attempt.
 

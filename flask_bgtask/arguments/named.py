@@ -7,6 +7,7 @@ from enum import Enum, Flag
 from functools import cached_property
 from types import NoneType
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from flask import Flask, current_app, has_app_context
 
@@ -60,15 +61,13 @@ class DataclassInstance(Nested):
         kind = type(value)
         name = self.serializer.classes.name(kind)
         self.enter(value, above)
-        state = {
-            attribute: item for attribute, item in read(value).items() if _travels(kind, attribute)
-        }
+        state = _travelling(kind, read(value))
         return [name, dict(zip(state, self.values(state, above, attribute_step)))]
 
     def to_python(self, data: Any) -> Any:
         name, written = data
         kind = self.serializer.classes.find(name, "a dataclass", is_dataclass_type)
-        state = {key: item for key, item in written.items() if _travels(kind, key)}
+        state = _travelling(kind, written)
         for field in dataclasses.fields(kind):
             if field.name not in state:
                 _add_default(name, field, state)
@@ -206,11 +205,26 @@ def _is_enum(kind: type) -> bool:
     return derives(kind, Enum)
 
 
-def _travels(kind: type, attribute: str) -> bool:
-    """Whether an attribute is a value of the object, rather than computed from its others."""
-    if attribute.startswith("__") or not attribute.isidentifier():
-        return False
-    return all(type(vars(base).get(attribute)) is not cached_property for base in kind.__mro__)
+def _travelling(kind: type, state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that are values of an object, rather than computed from its others."""
+    computed = _computed.get(kind)
+    if computed is None:
+        computed = _computed[kind] = frozenset(
+            name
+            for base in kind.__mro__
+            for name, found in vars(base).items()
+            if type(found) is cached_property
+        )
+    return {
+        name: item
+        for name, item in state.items()
+        if name not in computed and name.isidentifier() and not name.startswith("__")
+    }
+
+
+# Names of a class's cached properties. Weak, as a class made in a function has to be free to go;
+# single operations, of which two threads may do the same.
+_computed: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
 
 
 def _add_default(name: str, field: dataclasses.Field[Any], state: dict[str, Any]) -> None:

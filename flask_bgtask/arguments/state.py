@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MemberDescriptorType
 from typing import Any
+from weakref import WeakSet
 
 # An object of a class that inherits from one of these holds more than its attributes.
 _BUILT_IN = (
@@ -56,12 +57,21 @@ def _attributes(value: object) -> dict[str, Any] | None:
     return found
 
 
+# Classes that have no slots, so that nobody looks for them again. Weak, as a class made in a
+# function has to be free to go. Single operations, of which two threads may do the same.
+_slotless: WeakSet[type] = WeakSet()
+
+
 def _slots(kind: type) -> dict[str, MemberDescriptorType]:
     found: dict[str, MemberDescriptorType] = {}
+    if kind in _slotless:
+        return found
     for base in reversed(kind.__mro__):
         for name, member in vars(base).items():
             if type(member) is MemberDescriptorType:
                 found[name] = member
+    if not found:
+        _slotless.add(kind)
     return found
 
 

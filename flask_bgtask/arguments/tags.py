@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flask.json.tag import JSONTag
 
 from .refusal import Refused, key_step
-from .scalars import is_clean
+from .scalars import PLAIN, is_clean
 
 if TYPE_CHECKING:
     from .serializer import Serializer
@@ -61,7 +61,8 @@ class Nested(JSONTag):
         results: list[Any] = []
         try:
             for item in items:
-                results.append(tag(item, above))
+                plain = PLAIN.get(type(item))
+                results.append(tag(item, above) if plain is None else plain(item, above))
         except Refused as refused:
             refused.inside(step.format(len(results)))
             raise
@@ -75,6 +76,10 @@ class Nested(JSONTag):
         tag = self.serializer.tag
         results: list[Any] = []
         for key, value in mapping.items():
+            plain = PLAIN.get(type(value))
+            if plain is not None:
+                results.append(plain(value, above))
+                continue
             try:
                 results.append(tag(value, above))
             except Refused as refused:

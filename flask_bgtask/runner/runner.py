@@ -7,8 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from blinker import NamedSignal
 from itsdangerous import BadSignature
 
 from ..arguments import UnknownFunction
@@ -152,7 +154,7 @@ class Runner:
         columns = {"result": attempt.result_text, "error": None}
         ended = self._finish(job, JobState.SUCCEEDED, columns, result)
         if ended is not None:
-            self._runtime.send(job_succeeded, ended)
+            self._tell(job_succeeded, ended)
 
     def _fail(self, job: RunningJob, error: BaseException, *, late: bool = False) -> bool:
         """Whether this attempt was the one to end the job."""
@@ -161,7 +163,7 @@ class Runner:
             columns["holds"] = True  # until its thread comes back
         ended = self._finish(job, JobState.FAILED, columns, error=error)
         if ended is not None:
-            self._runtime.send(job_failed, ended)
+            self._tell(job_failed, ended)
         return ended is not None
 
     def _finish(
@@ -187,16 +189,24 @@ class Runner:
             else:
                 handle.resolve(result=result, error=error)
         if state is JobState.CANCELLED:
-            runtime.send(job_cancelled, ended)
+            self._tell(job_cancelled, ended)
         return ended
 
     def _write_end(self, record: Record, columns: dict[str, Any]) -> Record | None:
         runtime = self._runtime
         call = runtime.calls.get(record.id)
         ended = None if call is None else runtime.fresh.end(call, columns)
-        return ended or runtime.own_store.change(
-            record.id, columns, states=_RUNNING, token=record.token
-        )
+        if ended is None and runtime.own_store.end(record, columns):
+            ended = record.copy(**columns)
+        return ended
+
+    def _tell(self, signal: NamedSignal, ended: Record) -> None:
+        runtime = self._runtime
+        if not signal.receivers:
+            return
+        with suppress(StoreError):  # the row knows what was reported and asked for meanwhile
+            ended = runtime.own_store.get(ended.id) or ended
+        runtime.send(signal, ended)
 
     def _log_failure(self, record: Record, error: BaseException) -> None:
         self._runtime.log(

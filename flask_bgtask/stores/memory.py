@@ -91,6 +91,11 @@ class MemoryStore:
                 return None
             return _copy(self._replace(row, columns))
 
+    def end(self, attempt: Record, columns: Mapping[str, Any]) -> bool:
+        """See :meth:`.Store.end`."""
+        ended = self.change(attempt.id, columns, states=(JobState.RUNNING,), token=attempt.token)
+        return ended is not None
+
     def claim(self, wanted: Wanted, columns: Mapping[str, Any]) -> Record | None:
         """See :meth:`.Store.claim`."""
         with self._lock:

@@ -139,6 +139,25 @@ class RowRules:
         assert found is not None
         assert (found.result, found.attempt) == ("2", 1)
 
+    @pytest.mark.parametrize("durable", [True, False])
+    @pytest.mark.parametrize("written", [True, False])
+    def test_an_attempt_ends_once(self, store: Store, durable: bool, written: bool) -> None:
+        """Only the attempt that runs can end the job, and only while it runs."""
+        row = added(store, durable=durable)
+        if written:
+            store.flush()
+        attempt = row.copy(state=JobState.RUNNING, token="mine", attempt=1)
+        ending = {"state": JobState.SUCCEEDED, "result": "1"}
+        assert not store.end(attempt, ending)  # it has not begun
+        store.change(row.id, {"state": JobState.RUNNING, "token": "mine", "attempt": 1})
+        assert not store.end(attempt.copy(token="another's"), ending)
+        assert not store.end(attempt.copy(id="f" * 32), ending)
+        assert store.end(attempt, ending)
+        assert not store.end(attempt, {**ending, "result": "2"})
+        found = store.get(row.id)
+        assert found is not None
+        assert (found.state, found.result) == (JobState.SUCCEEDED, "1")
+
     def test_only_one_of_many_changes_wins(self, store: Store) -> None:
         """Threads that expect the same state: one gets the row, the others ``None``."""
         for durable in (True, False):

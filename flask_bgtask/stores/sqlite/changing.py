@@ -7,11 +7,10 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ...job import JobState, Record
+from ...job import JobState
 from .connections import Connections
 from .inserting import refuse
-from .rows import decode, names_of, plain
-from .statements import GET
+from .rows import names_of, plain
 
 
 def change_in_file(
@@ -21,32 +20,16 @@ def change_in_file(
     columns: Mapping[str, Any],
     states: Collection[JobState] | None,
     token: str | None,
-) -> Record | None:
+) -> bool:
     """See :meth:`.Store.change`; the caller has the writing lock."""
     expected = None if states is None else tuple(state._value_ for state in states)
     statement = _update(names_of(columns), expected, token is not None)
     values = [*map(plain, columns.values()), job_id, app]
     if token is not None:
         values.append(token)
-    if not _write(db, statement, values, app, job_id, columns):
-        return None
-    # Not RETURNING: SQLite would keep the write lock until Python has come for the row, and
-    # that takes milliseconds where tasks keep the interpreter busy.
-    rows = db.look(GET, (job_id, app))
-    return decode(rows[0]).copy(**columns) if rows else None
-
-
-def _write(
-    db: Connections,
-    statement: str,
-    values: list[Any],
-    app: str,
-    job_id: str,
-    columns: Mapping[str, Any],
-) -> int:
     while True:
         try:
-            return db.write(statement, values)
+            return db.write(statement, values) > 0
         except sqlite3.IntegrityError as error:
             held = db.look('SELECT "unique" FROM job WHERE id = ?', (job_id,))[0][0]
             refuse(db, error, app, job_id, columns.get("unique", held))

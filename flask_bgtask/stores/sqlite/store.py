@@ -28,6 +28,8 @@ from .schema import TICKED
 #: Seconds that who only looks at jobs waits until those that are kept back are written.
 LOOK_SECONDS = 0.1
 
+_RUNNING = (JobState.RUNNING,)
+
 #: Seconds between two looks whether this process's lock file is still there.
 RENEW_SECONDS = 1.0
 
@@ -127,16 +129,31 @@ class SQLiteStore:
         token: str | None = None,
     ) -> Record | None:
         """See :meth:`.Store.change`."""
-        db = self._here()
-        kept, row = self._buffer.change(job_id, columns, states, token)
+        db, expected = self._here(), (job_id, columns, states, token)
+        kept, row = self._buffer.change(*expected)
         if kept:
             return None if row is None else row.copy()
         with db.locked():
             # A flush that failed has put the row back: under this lock it is here or in the file.
-            kept, row = self._buffer.change(job_id, columns, states, token)
+            kept, row = self._buffer.change(*expected)
             if kept:
                 return None if row is None else row.copy()
-            return change_in_file(db, self._app, job_id, columns, states, token)
+            if not change_in_file(db, self._app, *expected):
+                return None
+            # Not RETURNING: SQLite would keep the write lock until Python has come for the row,
+            # and that takes milliseconds where tasks keep the interpreter busy.
+            rows = db.look(statements.GET, (job_id, self._app))
+            return decode(rows[0]).copy(**columns) if rows else None
+
+    def end(self, attempt: Record, columns: Mapping[str, Any]) -> bool:
+        """See :meth:`.Store.end`."""
+        db, expected = self._here(), (attempt.id, columns, _RUNNING, attempt.token)
+        kept, row = self._buffer.change(*expected)
+        if kept:
+            return row is not None
+        with db.locked():
+            kept, row = self._buffer.change(*expected)
+            return row is not None if kept else change_in_file(db, self._app, *expected)
 
     def claim(self, wanted: Wanted, columns: Mapping[str, Any]) -> Record | None:
         """See :meth:`.Store.claim`."""
