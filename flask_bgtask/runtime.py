@@ -19,7 +19,7 @@ from flask import Flask, has_request_context, request
 from .arguments import Codec
 from .calls import Call, Fresh
 from .config import Settings
-from .context import OWNER, Carrier, RunningJob
+from .context import OWNER, Carrier, RunningJob, inside
 from .engine import Capacity, Engine
 from .errors import JobCancelled, JobNotFound
 from .handle import Handle
@@ -214,7 +214,7 @@ class Runtime:
 
     def decode(self, text: str) -> Any:
         """A stored result; references are loaded in an app context."""
-        with self.app.app_context():
+        with inside(self.app):
             return self.codec.decode(text)
 
     def show(self, record: Record) -> Job:
@@ -271,7 +271,7 @@ class Runtime:
         if not signal.receivers:
             return
         job = self.show(record)
-        with self.app.app_context():
+        with inside(self.app):
             for receiver in signal.receivers_for(self.app):
                 try:
                     receiver(self.app, job=job, **data)

@@ -1,7 +1,8 @@
 """Signals, sent with the app object as sender and the job as ``job=``.
 
-Receivers run in an app context of that app, on the thread where the thing happened.
-One that raises is logged and harms nothing.
+Receivers run on the thread where the thing happened, in an app context of that app: that of the
+view or task where there is one, as receivers of Flask's own signals do, else a new one. One that
+raises is logged and harms nothing.
 """
 
 from __future__ import annotations

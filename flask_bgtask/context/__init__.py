@@ -22,7 +22,7 @@ from .current import (
     running_job,
     submitting_job,
 )
-from .flasks import current_app_context
+from .flasks import current_app_context, inside
 from .request import freeze_request, request_of, thaw_request
 from .unwritten import note_unwritten, take_unwritten
 from .variables import copied_variables, own_decimal_context, own_variables
@@ -39,6 +39,7 @@ __all__ = [
     "current_app_context",
     "current_job",
     "freeze_request",
+    "inside",
     "note_unwritten",
     "null_job",
     "own_decimal_context",

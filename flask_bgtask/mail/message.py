@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from email.message import Message as StandardMessage
 from email.utils import formataddr
 from typing import Any
 
 import flask_mail
-from flask import Flask, current_app, has_app_context
+from flask import Flask
 
+from ..context import inside
 from ..errors import ArgumentError
 from . import mime
 from .addresses import bare_address, needs_utf8, refuse_breaks, without_doubles
@@ -44,16 +44,8 @@ def freeze(app: Flask, message: Any) -> dict[str, Any]:
             f"is a {type(message).__name__}: a flask_mail.Message or an "
             "email.message.EmailMessage is expected",
         )
-    with _inside(app):
+    with inside(app):
         return _finished(render(app, message))
-
-
-def _inside(app: Flask) -> AbstractContextManager[Any]:
-    # An app context of our own only where it is needed: lazy texts are to be evaluated in the
-    # caller's (his locale), and the end of ours would run the teardown functions.
-    if has_app_context() and current_app._get_current_object() is app:  # type: ignore[attr-defined]
-        return nullcontext()
-    return app.app_context()
 
 
 def _finished(frozen: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import Flask
 
+from ..context import inside
 from ..engines.inline import HoldingEngine, InlineEngine
 from ..job import WAITING, Job, JobState
 from ..runtime import Runtime
@@ -66,7 +67,7 @@ class Captured:
     def arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of a captured job, as its task would get them."""
         call = self._runtime.calls.get(job.id)
-        with self._runtime.app.app_context():
+        with inside(self._runtime.app):
             if call is not None and call.prepared is not None:
                 return call.prepared.attempt()[1:]
             return self._runtime.codec.decode_arguments(job.record.arguments or "")

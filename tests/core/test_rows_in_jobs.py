@@ -133,6 +133,18 @@ def test_the_session_is_given_back(library: Flask, bg: BackgroundTasks) -> None:
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+def test_a_row_as_result_is_of_the_reader_s_session(library: Flask, bg: BackgroundTasks) -> None:
+    """As an argument is of the task's: its relations can be loaded, and the session stays."""
+    handle = bg.submit(the_author)
+    handle.result(PATIENCE)
+    new = Author(name="Bea")
+    db.session.add(new)
+    found = bg.get(handle.id).result
+    assert inspect(found).session is db.session()
+    assert sorted(book.title for book in found.books) == ["One", "Two"]
+    assert new in db.session
+
+
 @pytest.mark.parametrize("durable", [False, True])
 def test_rows_at_any_depth(library: Flask, bg: BackgroundTasks, durable: bool) -> None:
     """In containers, in relations, and one row in two places stays one object."""

@@ -10,8 +10,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from core_helpers import PATIENCE, Gate, hearing
-from flask import Flask, current_app, has_request_context
+from flask import Flask, current_app, g, has_request_context
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
 from flask_bgtask import BackgroundTasks, Job, JobLost, current_job, signals
 from flask_bgtask.signals import (
@@ -32,6 +34,15 @@ ALL = [
     *(job_submitted, job_started, job_progressed, job_retrying),
     *(job_succeeded, job_failed, job_cancelled, job_lost, mail_sent),
 ]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class User(Base):
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 def fail() -> None:
@@ -200,6 +211,58 @@ def test_receivers_of_the_worker_have_no_request(app: Flask, bg: BackgroundTasks
         bg.submit(int)
         assert heard.wait(PATIENCE)
     assert seen == [(False, False)]
+
+
+def test_a_receiver_s_end_is_not_the_view_s(app: Flask, bg: BackgroundTasks, tmp_path: Any) -> None:
+    """A session by thread, given up by a teardown function, outlives the signals in a view.
+
+    It is Flask's own recipe for SQLAlchemy. A row that was added before the submit is committed.
+    """
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'users.sqlite3'}")
+    session = scoped_session(sessionmaker(engine))
+    app.teardown_appcontext(lambda _: session.remove())
+    Base.metadata.create_all(engine)
+
+    @app.post("/users")
+    def add() -> str:
+        session.add(User())
+        bg.submit(int).result(PATIENCE)
+        session.commit()
+        return str(session.query(User).count())
+
+    try:
+        assert app.test_client().post("/users").text == "1"
+        with hearing(job_submitted, app) as heard:
+            assert app.test_client().post("/users").text == "2"
+        assert len(heard.jobs) == 1
+    finally:
+        bg.shutdown()
+        engine.dispose()
+
+
+def test_receivers_share_the_context_of_who_did_it(app: Flask, bg: BackgroundTasks) -> None:
+    """Teardown functions run once for each view and task, however much is told meanwhile."""
+    told: list[Any] = []
+    torn_down: list[str] = []
+    app.teardown_appcontext(lambda _: torn_down.append(g.get("where", "else")))
+
+    def receiver(sender: Any, **_: Any) -> None:
+        told.append(g.get("where"))
+
+    def work() -> list[str]:
+        g.where = "task"
+        current_job.progress(1)
+        return list(torn_down)
+
+    with ExitStack() as stack:
+        for signal in (job_submitted, job_progressed):
+            stack.enter_context(signal.connected_to(receiver, app))
+        stack.enter_context(app.test_request_context())
+        g.where = "view"
+        assert bg.submit(work).result(PATIENCE) == []
+        assert torn_down == ["task"]
+    assert told == ["view", "task"]
+    assert torn_down == ["task", "view"]
 
 
 def test_a_failing_receiver_harms_nothing(app: Flask, bg: BackgroundTasks, caplog: Any) -> None:
