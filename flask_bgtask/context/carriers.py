@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import timedelta, tzinfo
 from functools import cached_property
 from typing import Any, cast
 
@@ -75,11 +76,23 @@ def _logged_in() -> str | None:
     return str(current_user.get_id())
 
 
-def _locale() -> list[str | None]:
+def _locale() -> list[str | float | None]:
     from flask_babel import get_locale, get_timezone
 
     locale, zone = get_locale(), get_timezone()
-    return [None if locale is None else str(locale), None if zone is None else str(zone)]
+    return [None if locale is None else str(locale), None if zone is None else _zone(zone)]
+
+
+def _zone(zone: tzinfo) -> str | float | None:
+    """A time zone by its name, a fixed offset by its minutes; ``None`` for what has neither."""
+    import pytz  # Flask-Babel needs it
+
+    name = str(zone)
+    with suppress(pytz.UnknownTimeZoneError):
+        pytz.timezone(name)
+        return name
+    offset = zone.utcoffset(None)
+    return None if offset is None else offset / timedelta(minutes=1)
 
 
 def restore_url(app: Flask, carried: dict[str, Any]) -> None:
@@ -118,13 +131,14 @@ def restore_locale(carried: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def _force_timezone(name: str) -> None:
+def _force_timezone(zone: str | float) -> None:
     """Set Flask-Babel's time zone for the task's app context.
 
     It has ``force_locale`` but nothing like it for zones, only the place that it looks at before
-    it asks its selector.
+    it asks its selector. What it finds there has to be a zone of pytz's.
     """
     import flask_babel
-    from babel.dates import get_timezone
+    import pytz
 
-    flask_babel._get_current_context().babel_tzinfo = get_timezone(name)
+    found = pytz.timezone(zone) if isinstance(zone, str) else pytz.FixedOffset(zone)
+    flask_babel._get_current_context().babel_tzinfo = found

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+import pytz
 from core_helpers import PATIENCE, add_login
 from flask import Flask, has_request_context, request, url_for
 from flask_babel import Babel, format_datetime, get_locale, get_timezone, lazy_gettext
@@ -274,6 +277,45 @@ def test_locale_and_time_zone(app: Flask, bg: BackgroundTasks, durable: bool) ->
         assert snapshot.result(PATIENCE) == ["de_AT", "Asia/Tokyo"]
 
 
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize(
+    ("zone", "hours"),
+    [
+        (timezone(timedelta(hours=1)), 1),
+        (timezone(timedelta(hours=-9.5), "Marquesas"), -9.5),
+        (pytz.FixedOffset(345), 5.75),
+        (UTC, 0),
+        (ZoneInfo("Asia/Tokyo"), 9),
+    ],
+    ids=str,
+)
+def test_time_zones_of_other_kinds(
+    app: Flask, bg: BackgroundTasks, zone: tzinfo, hours: float, durable: bool
+) -> None:
+    """A fixed offset, which has no name, and a zone of another library; the selector rests."""
+    Babel(app, timezone_selector=lambda: zone if has_request_context() else "Asia/Kolkata")
+
+    def write() -> str:
+        return format_datetime(datetime(2030, 5, 1, 12, tzinfo=UTC), "HH:mm")
+
+    task = bg.task(write, name="write", durable=durable)
+    with app.test_request_context():
+        written = task.submit().result(PATIENCE)
+    assert written == (datetime(2030, 5, 1, 12) + timedelta(hours=hours)).strftime("%H:%M")
+
+
+def test_a_time_zone_that_cannot_be_told(app: Flask, bg: BackgroundTasks) -> None:
+    """It has neither a name nor one offset: the task asks the application's selector."""
+
+    class Local(tzinfo):
+        def utcoffset(self, when: datetime | None) -> timedelta | None:
+            return None if when is None else timedelta(hours=2)
+
+    Babel(app, timezone_selector=lambda: Local() if has_request_context() else "Asia/Kolkata")
+    with app.test_request_context():
+        assert bg.submit(spoken).result(PATIENCE)[1] == "Asia/Kolkata"
+
+
 def test_outside_a_request_the_defaults_hold(app: Flask, bg: BackgroundTasks) -> None:
     """Nothing is captured, and an application's selector decides in the task."""
     Babel(
@@ -292,8 +334,6 @@ def test_what_is_lazy_speaks_the_carried_language(app: Flask, bg: BackgroundTask
     when = lazy_gettext("%(word)s", word="x")
 
     def write(text: Any) -> list[str]:
-        from datetime import datetime
-
         return [str(text), format_datetime(datetime(2030, 5, 1), "MMMM")]
 
     for locale, month in (("de", "Mai"), ("en", "May"), ("fr", "mai")):
