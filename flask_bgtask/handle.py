@@ -22,7 +22,7 @@ class Home(Protocol):
     def is_running(self, job_id: str) -> bool: ...
     def cancel_waiting(self, job_id: str) -> bool: ...
     def status_url(self, job_id: str) -> str | None: ...
-    def keep(self, handle: Handle[Any]) -> None: ...
+    def keep(self, handle: Handle[Any]) -> Callable[[Any], object]: ...
 
 
 class _Waiters(list[Any]):
@@ -137,7 +137,7 @@ class Handle(Future[T]):
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call ``fn(handle)`` when the job ended; at once if it has."""
         if not self.done():
-            self._home.keep(self)
+            super().add_done_callback(self._home.keep(self))
             if place.lend is not None and in_event_loop():
                 self._lend_until_done()
         super().add_done_callback(fn)

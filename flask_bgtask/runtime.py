@@ -314,11 +314,11 @@ class Runtime:
         known = self.handles.get(job_id) if call is None else call.handle
         if known is not None and not known.done():
             return known
-        handle: Handle[Any] = Handle(job_id, self, durable=self.record(job_id).durable)
-        self.handles.add(handle)
+        new: Handle[Any] = Handle(job_id, self, durable=self.record(job_id).durable)
+        handle = self.handles.share(new)
         record = self.record(job_id)  # once more, now that its end would be seen
         if record.state.finished:
-            self.handles.drop(job_id)
+            self.handles.forget(handle)
             self.resolve(handle, record)
         else:
             self.watch()
@@ -332,9 +332,9 @@ class Runtime:
         """
         self.keeper.poke(self.parts.watcher.poll, WATCH_AFTER)
 
-    def keep(self, handle: Handle[Any]) -> None:
-        """Do not forget a handle whose callbacks are still to be called."""
-        self.handles.keep(handle)
+    def keep(self, handle: Handle[Any]) -> Callable[[Handle[Any]], object]:
+        """Do not forget a handle whose callbacks are still to be called; gives what ends that."""
+        return self.handles.keep(handle)
 
     def settle(self, job_id: str) -> Handle[Any] | None:
         """Drop what is kept for a job that ended; returns its handle, if somebody has it."""

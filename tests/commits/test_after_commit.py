@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any, ClassVar
@@ -170,6 +173,27 @@ class AfterCommitContract:
         db.session.commit()
         assert handle.cancelled()
         assert not bg.jobs().items
+
+    @pytest.mark.parametrize("commits", [True, False])
+    def test_callbacks(
+        self, app: Flask, bg: BackgroundTasks, submitter: Any, commits: bool
+    ) -> None:
+        """They are called though nobody keeps the handle, which nobody does afterwards either."""
+        user, called = User(name="Ada"), threading.Event()
+        db.session.add(user)
+        handle = submitter.submit(user)
+        handle.add_done_callback(lambda _: called.set())
+        kept = weakref.ref(handle)
+        del handle
+        gc.collect()
+        if commits:
+            db.session.commit()
+        else:
+            db.session.rollback()
+        assert called.wait(PATIENCE)
+        bg.shutdown()
+        gc.collect()
+        assert kept() is None
 
     def test_a_mail_after_the_commit(self, app: Flask, bg: BackgroundTasks) -> None:
         """The welcome mail goes only if there is somebody to welcome."""

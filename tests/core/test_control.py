@@ -16,6 +16,7 @@ from flask import Flask, url_for
 
 from flask_bgtask import (
     BackgroundTasks,
+    Handle,
     Job,
     JobCancelled,
     JobFailed,
@@ -159,6 +160,31 @@ def test_a_handle_by_id(app: Flask, bg: BackgroundTasks) -> None:
         waiting = bg.using(delay=60).submit(int)
         waiting.cancel()
         assert bg.handle(waiting.id).cancelled()
+
+
+def test_handles_of_several_threads(make_app: Apps, bg: BackgroundTasks) -> None:
+    """All who ask for a job's handle at the same time get to know of its end."""
+    app = make_app(BGTASK_STORE="sqlite")
+    task = bg.task(int, name="int").using(delay=3600)
+    both = threading.Barrier(2)
+    handles: list[Handle[Any]] = []
+
+    def ask(job_id: str) -> None:
+        with app.app_context():
+            both.wait(PATIENCE)
+            handles.append(bg.handle(job_id))
+
+    with app.app_context():
+        for _ in range(100):
+            job_id = task.submit().id  # nobody keeps the handle
+            threads = [threading.Thread(target=ask, args=[job_id]) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE)
+            bg.cancel(job_id)
+        assert len(handles) == 200
+        assert [handle for handle in handles if not handle.cancelled()] == []
 
 
 def test_a_result_that_cannot_be_stored(app: Flask, bg: BackgroundTasks, caplog: Any) -> None:
