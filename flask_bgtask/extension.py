@@ -59,6 +59,8 @@ class BackgroundTasks(Executor):
             self, mail.deliver, mail.TASK_NAME, options
         )
         self._registry.tasks[mail.TASK_NAME] = self._mail_task
+        # By BGTASK_MAIL_RETRIES, of which each app has its own; single operations.
+        self._mail_defaults: dict[int, Options] = {}
         if app is not None:
             self.init_app(app)
 
@@ -264,7 +266,10 @@ class BackgroundTasks(Executor):
     def mail_options(self, options: dict[str, Any]) -> Options:
         """The options of a mail, with some replaced."""
         retries = self.runtime().settings.mail_retries
-        own = dataclasses.replace(self._mail_task.options, retries=retries)
+        own = self._mail_defaults.get(retries)
+        if own is None:
+            own = dataclasses.replace(self._mail_task.options, retries=retries)
+            self._mail_defaults[retries] = own
         return own.merged(options) if options else own
 
     def submit_mail(

@@ -39,6 +39,11 @@ def addresses_in(header: Any) -> list[tuple[str, str]]:
     return [(named[1], named[2])] if named else getaddresses([text])
 
 
+def is_plain(header: str) -> bool:
+    """Whether a header of addresses can be written in one way only."""
+    return bool(_PLAIN_LIST.fullmatch(header) or _PLAIN_NAMED.fullmatch(header))
+
+
 def has_break(text: str) -> bool:
     """Whether something may take a part of the text for the beginning of another line."""
     return BREAK.search(text) is not None

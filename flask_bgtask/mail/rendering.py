@@ -1,4 +1,4 @@
-"""The bytes of a message of the standard library, as it renders them, and sooner."""
+"""The bytes of a message of the standard library: what it would render, and sooner."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any
 
 from flask_mail import BadHeaderError
 
+from .addresses import is_plain
+
 # The beginning of each header in a mail's head; a folded line goes on behind white space.
 _HEADER = re.compile(rb"^[^ \t\r]", re.MULTILINE)
 
@@ -26,11 +28,24 @@ def rendered(message: Message, *, utf8: bool) -> bytes:
     :raises flask_mail.BadHeaderError: a line break that its text does not show ends a header, and
         with it the head of the mail; the library keeps one at the end of an address.
     """
-    raw = message.as_bytes(policy=_as_sent(message.policy, utf8))
+    policy = _as_sent(message.policy, utf8)
+    raw = _plain_text(message, policy) or message.as_bytes(policy=policy)
     head = raw.partition(b"\r\n\r\n")[0]
     if len(_HEADER.findall(head)) < len(message):
         raise BadHeaderError("a header holds a line break")
     return raw
+
+
+def _plain_text(message: Message, policy: Policy) -> bytes | None:
+    """A message of one ASCII text, which the library would write line by line; else ``None``."""
+    text = message.get_payload()
+    if not (type(policy) is _Quick and type(text) is str and text.isascii()):
+        return None
+    if message.get_content_maintype() != "text":
+        return None
+    head = [policy.fold_binary(name, value) for name, value in message.raw_items()]
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
+    return b"".join([*head, b"\r\n", lines.encode("ascii")])
 
 
 def _as_sent(policy: Policy, utf8: bool) -> Policy:
@@ -41,7 +56,8 @@ def _as_sent(policy: Policy, utf8: bool) -> Policy:
     return policy.clone(linesep="\r\n")
 
 
-# Headers that are, as text, what they were parsed into. Those of addresses and dates are not.
+# Headers that are, as text, what they were parsed into. Those of dates are not, and those of
+# addresses only where these are plain.
 _LITERAL = (
     UnstructuredHeader,
     ParameterizedMIMEHeader,
@@ -66,7 +82,7 @@ class _Quick(EmailPolicy):
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """The header with its name, as :meth:`email.policy.EmailPolicy.fold_binary` gives it."""
-        if issubclass(type(value), _LITERAL) and value:
+        if value and (issubclass(type(value), _LITERAL) or is_plain(str(value))):
             line = f"{value.name}: {value}"
             if len(line) <= (self.max_line_length or 0) and line.isascii() and line.isprintable():
                 return f"{line}{self.linesep}".encode("ascii")

@@ -296,3 +296,33 @@ def test_attached_messages_and_odd_dates_come_back_too(app: Flask) -> None:
         old = MIMEText("b")
         old["To"], old["Date"] = "a@x.org", "some day"
         assert rebuild(freeze(app, old)).date is None
+
+
+ADDRESSES = (
+    *("a@x.org", "Ann <a@x.org>", "Ann  Lee <a.b+c@x-y.org>", "<a@x.org>", '"Lee, Ann" <a@x.org>'),
+    *("Ämne <a@x.org>", f"{'long' * 18}@example.com", "a@x.org, Ben <b@x.org>", '"a b"@x.org'),
+)
+TEXTS = ("", "one", "one\n", "one\r\ntwo\rthree\n\n", ".\n..\nFrom us\n", "Ämne\n", "x" * 2_000)
+
+
+@pytest.mark.parametrize("encoding", [None, "base64", "quoted-printable"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_says_what_the_library_would_write(app: Flask, text: str, encoding: str | None) -> None:
+    """Headers mean the same, and the body is the same to the byte."""
+    for address in ADDRESSES:
+        message = EmailMessage()
+        message["From"] = message["To"] = address
+        message["Subject"] = "Words " * 20
+        message["Date"] = "Sat, 21 Nov 2026 10:00:00 +0000"
+        message["Message-ID"] = "<1@x.org>"
+        message.set_content(text, cte=encoding)
+        with app.app_context():
+            frozen = freeze(app, message)
+        theirs = message.as_bytes(policy=email.policy.SMTP)
+        assert meaning(unpack(frozen["mime"])) == meaning(theirs)
+        assert unpack(frozen["mime"]).partition(b"\r\n\r\n")[2] == theirs.partition(b"\r\n\r\n")[2]
+
+
+def meaning(raw: bytes) -> list[tuple[str, str]]:
+    headers = email.message_from_bytes(raw, policy=email.policy.default).items()
+    return [(name, " ".join(str(value).split())) for name, value in headers]
