@@ -20,6 +20,7 @@ from .arguments import Codec
 from .calls import Call, Fresh
 from .config import Settings
 from .context import OWNER, Carrier, RunningJob, inside
+from .coroutines import run_to_end
 from .engine import Capacity, Engine
 from .errors import JobCancelled, JobNotFound
 from .handle import Handle
@@ -268,13 +269,13 @@ class Runtime:
 
     def send(self, signal: NamedSignal, record: Record, **data: Any) -> None:
         """Tell the receivers of a signal about a job; one that fails is logged."""
-        if not signal.receivers:
+        if not signal.receivers or signal.is_muted:
             return
         job = self.show(record)
         with inside(self.app):
             for receiver in signal.receivers_for(self.app):
                 try:
-                    receiver(self.app, job=job, **data)
+                    run_to_end(receiver(self.app, job=job, **data))
                 except Exception:
                     text = "receiver %r of %s failed for job %s"
                     args = (receiver, signal.name, record.id)

@@ -8,6 +8,7 @@ from flask import Flask
 from flask_mail import email_dispatched
 
 from ..context import RunningJob
+from ..coroutines import run_to_end
 from ..signals import mail_sent
 from .rebuild import rebuild
 from .receipt import MailReceipt
@@ -15,7 +16,7 @@ from .receipt import MailReceipt
 
 def is_awaited() -> bool:
     """Whether somebody listens, who may take his time."""
-    return bool(email_dispatched.receivers or mail_sent.receivers)
+    return any(each.receivers and not each.is_muted for each in (email_dispatched, mail_sent))
 
 
 def announce(app: Flask, frozen: dict[str, Any], receipt: MailReceipt, job: RunningJob) -> None:
@@ -26,7 +27,7 @@ def announce(app: Flask, frozen: dict[str, Any], receipt: MailReceipt, job: Runn
     """
     try:
         _dispatched(app, frozen)
-        if mail_sent.receivers:
+        if mail_sent.receivers and not mail_sent.is_muted:
             runtime = app.extensions["bgtask"]
             runtime.send(mail_sent, runtime.record(job.id), receipt=receipt)
     except Exception:
@@ -39,7 +40,7 @@ def _dispatched(app: Flask, frozen: dict[str, Any]) -> None:
     message = rebuild(frozen)
     for receiver in email_dispatched.receivers_for(app):
         try:
-            receiver(app, message=message)
+            run_to_end(receiver(app, message=message))
         except Exception:
             app.logger.exception(
                 "receiver %r of email-dispatched failed for mail %s", receiver, message.msgId

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from ..context import NullJob, null_job, running_as
-from ..coroutines import run_to_end
+from ..coroutines import in_event_loop, run_to_end
 from ..handle import Handle
 from ..options import VOLATILE, Options
 from . import submission
@@ -60,8 +60,9 @@ class Task(Generic[P, T]):
         """Run the function here and now, with a null :data:`.current_job`."""
         job = null_job()
         with running_as(job):
-            result = run_to_end(self.fn(*args, **kwargs))
-        value: Any = _awaited(result, job) if inspect.iscoroutine(result) else result
+            result = self.fn(*args, **kwargs)
+            awaited = inspect.iscoroutine(result) and in_event_loop()
+            value: Any = _awaited(result, job) if awaited else run_to_end(result)
         return value  # type: ignore[no-any-return]
 
     def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -291,6 +292,44 @@ def test_a_failing_receiver_harms_nothing(app: Flask, bg: BackgroundTasks, caplo
     )
     assert all(isinstance(record.exc_info[1], LookupError) for record in told if record.exc_info)
     assert all(record.exc_info for record in told)
+
+
+def test_a_muted_signal_is_silent(app: Flask, bg: BackgroundTasks) -> None:
+    """blinker's ``muted()`` holds, for as long as its block lasts."""
+    with app.app_context(), hearing(job_submitted, app) as heard:
+        with job_submitted.muted():
+            bg.submit(int).result(PATIENCE)
+        handle = bg.submit(int)
+    assert [job.id for job in heard.jobs] == [handle.id]
+
+
+def test_async_receivers(app: Flask, bg: BackgroundTasks, caplog: Any) -> None:
+    """An ``async def`` receiver has done its work, in the app's context, when the others go on.
+
+    Also where a thread tells that runs an event loop, as that of an ``async def`` view.
+    """
+    told: list[tuple[str, str | None]] = []
+
+    async def receiver(sender: Any, job: Job, **_: Any) -> None:
+        await asyncio.sleep(0)
+        told.append((current_app.name, g.get("where")))
+
+    async def fails(sender: Any, job: Job, **_: Any) -> None:
+        raise LookupError("receiver")
+
+    async def view() -> None:
+        bg.submit(int).result(PATIENCE)
+
+    with ExitStack() as stack:
+        for each in (fails, receiver):
+            stack.enter_context(job_submitted.connected_to(each, app))
+        stack.enter_context(app.app_context())
+        g.where = "view"
+        bg.submit(int).result(PATIENCE)
+        assert told == [(app.name, "view")]
+        asyncio.run(view())
+        assert told == [(app.name, "view")] * 2
+    assert [type(record.exc_info[1]) for record in caplog.records] == [LookupError] * 2
 
 
 def test_a_receiver_may_submit(app: Flask, bg: BackgroundTasks) -> None:

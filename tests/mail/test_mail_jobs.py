@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -256,16 +257,35 @@ def test_a_listener_that_fails_does_no_harm(
 
 
 def test_a_muted_signal_is_silent(bg: BackgroundTasks, make_app: Make, scripted: Make) -> None:
-    """blinker's ``muted()`` holds for Flask-Mail's signal."""
+    """blinker's ``muted()`` holds for Flask-Mail's signal and for ours."""
     app = make_app(scripted().port)
     told = []
 
     def listen(sender: Any, **said: Any) -> None:
         told.append(said)
 
-    with app.app_context(), email_dispatched.connected_to(listen), email_dispatched.muted():
-        bg.send_mail(a_message()).result(PATIENCE)
+    for signal in (email_dispatched, mail_sent):
+        with app.app_context(), signal.connected_to(listen), signal.muted():
+            bg.send_mail(a_message()).result(PATIENCE)
     assert not told
+
+
+def test_async_listeners(bg: BackgroundTasks, make_app: Make, scripted: Make) -> None:
+    """They are told of the mail as others are, by both signals."""
+    app = make_app(scripted().port)
+    told = []
+
+    async def listen(sender: Any, **said: Any) -> None:
+        await asyncio.sleep(0)
+        told.append(set(said))
+
+    with (
+        app.app_context(),
+        email_dispatched.connected_to(listen),
+        mail_sent.connected_to(listen),
+    ):
+        bg.send_mail(a_message()).result(PATIENCE)
+    assert told == [{"message"}, {"job", "receipt"}]
 
 
 def test_what_cannot_be_told_does_not_fail_the_mail(
