@@ -14,7 +14,7 @@ import flask.globals
 from flask import Flask
 from flask.ctx import AppContext
 
-#: From Flask 3.2 on there is but one context, with or without a request.
+#: In Flask 3.2, as announced, there is but one context, with or without a request.
 _MERGED = not hasattr(flask.globals, "_cv_request")
 
 _app_context: ContextVar[AppContext] = flask.globals._cv_app

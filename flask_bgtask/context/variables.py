@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import decimal
 
-#: Flask's own variables (one of them from 3.2 on) stay behind: a copy would keep the request and
-#: everything it holds alive, and the task would see a context that has ended. Ours stay too.
+#: Flask's own variables stay behind: a copy would keep the request and everything it holds alive,
+#: and the task would see a context that has ended. Ours stay too.
 _LEFT_BEHIND = frozenset(
     {"flask.app_ctx", "flask.request_ctx", "flask_bgtask.job", "flask_bgtask.in_task"}
 )
