@@ -185,6 +185,7 @@ class Runtime:
             "token": f"{self.own_store.process}.{next(self._tokens)}",
             "started_at": time.time(),
             "worker": self.worker,
+            "drained": False,  # it was said of the attempt before
         }
 
     def begin(self, record: Record) -> None:

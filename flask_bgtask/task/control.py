@@ -76,6 +76,7 @@ def _anew() -> dict[str, object]:
         "worker": None,
         "holds": True,
         "cancel_requested": False,
+        "drained": False,
         "started_at": None,
         "finished_at": None,
         "expires_at": None,

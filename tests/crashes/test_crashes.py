@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from http.client import HTTPException
 
 import pytest
 from crash_site import Site
-from harness import ServerProcess, gunicorn, wait_until
+from harness import PATIENCE, ServerProcess, environment, gunicorn, wait_until
 
 SYNC = ("--workers", "4")
 THREADS = ("--workers", "4", "--worker-class", "gthread", "--threads", "4")
@@ -194,3 +196,64 @@ def test_at_most_once(site: Site) -> None:
     os.kill(site.record.lines()[0].pid, signal.SIGKILL)
     wait_until(lambda: site.status(server, job_id).get("state") == "lost", what="it is lost")
     assert site.record.count("begin")["k"] == 1
+
+
+# The life of one job in three processes: told to stop, killed, and the one that looks after it.
+LIVES = """
+import os, sys, threading
+from crash_app import app, bg, note
+from flask_bgtask.signals import job_lost, job_retrying
+
+life, retries = sys.argv[1], int(sys.argv[2])
+began, go_on, told = threading.Event(), threading.Event(), threading.Event()
+
+@bg.task(name="once", on_crash="fail", retries=retries, backoff=0)
+def once():
+    note("begin", life)
+    if life == "killed":
+        os.kill(os.getpid(), 9)
+    began.set()
+    assert go_on.wait(20)
+    raise ValueError("in time")
+
+def tell(app, job):
+    note(job.state, life)
+    told.set()
+
+with app.app_context(), job_lost.connected_to(tell), job_retrying.connected_to(tell):
+    if life == "drained":
+        handle = once.submit()
+        assert began.wait(20)
+        assert not bg.drain(app, timeout=0)
+        go_on.set()
+        if retries:
+            assert told.wait(20)
+        else:
+            handle.exception(20)
+            bg.retry(handle.id)
+    else:
+        bg.start(app)
+        assert told.wait(20)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("retries", [1, 0], ids=["by itself", "by hand"])
+def test_at_most_once_after_a_drain(site: Site, retries: int) -> None:
+    """A drain excuses the attempt that it cut short, not the next: one that failed in time after
+    all is tried again, and if its process dies then, it is lost."""
+    (site.folder / "lives.py").write_text(LIVES)
+    codes = []
+    for life in ("drained", "killed", "after"):
+        ended = subprocess.run(
+            [sys.executable, "lives.py", life, str(retries)],
+            cwd=site.folder,
+            env=environment(site.folder, site.env),
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        print(ended.stderr.decode())
+        codes.append(ended.returncode)
+    assert codes == [0, -signal.SIGKILL, 0]
+    told = [(line.word, line.key) for line in site.record.lines() if line.word != "queued"]
+    assert told == [("begin", "drained"), ("begin", "killed"), ("lost", "after")]
