@@ -42,7 +42,10 @@ class Keeper:
         self._stopped = False
 
     def poke(self, duty: Duty, after: float = 0.0) -> None:
-        """Call the duty in ``after`` seconds or earlier. Does nothing once stopped."""
+        """Call the duty in ``after`` seconds or earlier. Does nothing once stopped.
+
+        :raises RuntimeError: the system gives no thread; the next poke tries again.
+        """
         when = time.monotonic() + after
         due = self._due.get(duty)
         if due is not None and due <= when:
@@ -50,10 +53,10 @@ class Keeper:
         with self._lock:
             if self._stopped:
                 return
-            self._note(duty, when)
             if self._thread is None:
                 self._start()
-            elif when < self._until:
+            self._note(duty, when)
+            if when < self._until:
                 _ring(self._alarm)
 
     def stop(self, timeout: float | None = None) -> None:
@@ -66,13 +69,15 @@ class Keeper:
             thread.join(timeout)
 
     def _start(self) -> None:
+        """Start the thread, which finds nothing to do until the caller gives the lock up."""
         # The thread must not keep an app alive that was dropped without a shutdown.
         mine = weakref.ref(self)
-        weakref.finalize(self, _ring, self._alarm).atexit = False
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=_keep, args=(mine, self._alarm), name=f"{self._name}-keeper", daemon=True
         )
-        self._thread.start()
+        thread.start()
+        self._thread = thread
+        weakref.finalize(self, _ring, self._alarm).atexit = False
 
     def work(self) -> float | None:
         """Call the duties that are due; seconds until the next one, ``None`` when stopped."""

@@ -14,7 +14,7 @@ from .engines.threads import ThreadsEngine
 from .errors import ConfigError
 from .recovery import Recovery, Watcher
 from .runner import Runner
-from .runtime import FLUSH_AFTER, Runtime
+from .runtime import Runtime
 from .scheduler import Ticker
 from .store import Store
 from .stores.memory import MemoryStore
@@ -76,8 +76,7 @@ def _sqlite(runtime: Runtime, path: Path) -> Store:
     from .stores.sqlite import SQLiteStore
 
     store = SQLiteStore(runtime.app.name, path, synchronous=runtime.settings.sqlite_synchronous)
-    flush = runtime.parts.watcher.flush
-    store.on_pending = lambda: runtime.keeper.poke(flush, FLUSH_AFTER)
+    store.on_pending = runtime.flush_soon
     return store
 
 

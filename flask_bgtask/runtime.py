@@ -146,7 +146,14 @@ class Runtime:
     def write_soon(self) -> None:
         """Add them before other processes could miss them: see :meth:`.Store.add`."""
         if self.own_store.shared:
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Have the store write what it keeps back."""
+        try:
             self.keeper.poke(self.parts.watcher.flush, FLUSH_AFTER)
+        except RuntimeError as error:  # no thread: the end of a job or of a request writes it
+            self.troubles.tell(error)
 
     @property
     def engine(self) -> Engine:
