@@ -103,20 +103,26 @@ class BackgroundTasks(Executor):
     def runtime(self, app: Flask | None = None) -> Runtime:
         """The run-time state of an app, of the current one by default.
 
-        :raises RuntimeError: outside an app context, or ``init_app`` was not called.
+        :raises RuntimeError: outside an app context, or ``init_app`` was not called, or not on
+            this object.
         """
         if app is None:
             context = current_app_context()
             if context is None:
                 raise RuntimeError(_NO_CONTEXT)
             app = context.app
-        runtime = app.extensions.get("bgtask")
+        runtime: Runtime | None = app.extensions.get("bgtask")
         if runtime is None:
             raise RuntimeError(
                 f"Flask-BgTask is not initialised on {app.name!r}: call bg.init_app(app) where the "
                 "app is made"
             )
-        return runtime  # type: ignore[no-any-return]
+        if runtime.registry is not self._registry:
+            raise RuntimeError(
+                f"{app.name!r} is initialised with another BackgroundTasks object, which knows "
+                "nothing of the tasks and carriers of this one: use one object for all"
+            )
+        return runtime
 
     # Submitting.
 
@@ -379,8 +385,11 @@ class BackgroundTasks(Executor):
     # Life cycle by hand.
 
     def start(self, app: Flask) -> None:
-        """Let this process take jobs, also those that earlier processes left."""
-        startup.begin(app)
+        """Let this process take jobs, also those that earlier processes left.
+
+        :raises RuntimeError: ``init_app`` was not called on the app.
+        """
+        startup.begin(self.runtime(app).app)
 
     def drain(self, app: Flask, timeout: float | None = None) -> bool:
         """Take no new job and wait for those that run here; whether all ended in time.

@@ -165,6 +165,24 @@ def test_an_app_that_was_not_initialised(app: Flask, bg: BackgroundTasks) -> Non
                 use()
 
 
+def test_start_of_an_app_that_was_not_initialised(bg: BackgroundTasks) -> None:
+    """The same message, as there may be no context yet."""
+    with pytest.raises(RuntimeError, match=r"'forgotten': call bg\.init_app\(app\)"):
+        bg.start(Flask("forgotten"))
+
+
+def test_an_app_of_another_object(app: Flask, bg: BackgroundTasks) -> None:
+    """Each knows its own tasks and carriers alone: it is told at once, and nothing is queued."""
+    other = BackgroundTasks()
+    task = other.task(int, name="int")
+    uses = [task.submit, lambda: other.submit(int), other.jobs, lambda: other.start(app)]
+    with app.app_context():
+        for use in uses:
+            with pytest.raises(RuntimeError, match=r"'tests'.* another BackgroundTasks object"):
+                use()
+        assert bg.jobs().items == []
+
+
 def test_with_the_app_at_once() -> None:
     """``BackgroundTasks(app)`` is the short form."""
     app = Flask("short")
