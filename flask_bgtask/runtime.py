@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from blinker import NamedSignal
 from flask import Flask, has_request_context, request
@@ -269,11 +270,16 @@ class Runtime:
         return {name for name in self.store.tasks(waiting=True) if not knows(name)}
 
     def status_url(self, job_id: str) -> str | None:
-        """Path of the job's status page; ``None`` without the blueprint."""
+        """Path of the job's status page; ``None`` without the blueprint.
+
+        A proxy may hand on a script root that somebody else made up: with two slashes in front,
+        or what browsers take for them, it would lead to another site.
+        """
         if self.settings.url_prefix is None:
             return None
         root = request.script_root if has_request_context() else ""
-        return f"{root}{self.settings.url_prefix}/{job_id}"
+        path = f"{quote(root)}{self.settings.url_prefix}/{job_id}"
+        return "/" + path.lstrip("/")
 
     def send(self, signal: NamedSignal, record: Record, **data: Any) -> None:
         """Tell the receivers of a signal about a job; one that fails is logged."""

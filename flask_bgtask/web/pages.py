@@ -93,12 +93,8 @@ def see_page(runtime: Runtime, job_id: str | None = None) -> BaseResponse:
 
 
 def _root(runtime: Runtime) -> str:
-    """Path of the list, below the request's script root.
-
-    With one slash in front: a proxy may hand on a script root that somebody else made up, and two
-    slashes would lead to another site.
-    """
-    return "/" + (runtime.status_url("") or "").strip("/\\")
+    """Path of the list, below the request's script root."""
+    return (runtime.status_url("") or "").rstrip("/")
 
 
 def _page(runtime: Runtime, template: str, **values: Any) -> Response:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from core_helpers import PATIENCE, Gate, hearing
@@ -212,6 +213,20 @@ def test_status_url(make_app: Apps, bg: BackgroundTasks) -> None:
         assert handle.status_url == f"/root/work/{handle.id}"
     with bare.app_context():
         assert bg.submit(int).status_url is None
+
+
+@pytest.mark.parametrize("root", ["//elsewhere.org", "/\\elsewhere.org", "/\t/elsewhere.org"])
+def test_status_url_stays_on_the_site(app: Flask, bg: BackgroundTasks, root: str) -> None:
+    """A proxy may hand on any script root; browsers read two slashes as another host.
+
+    They read a backslash as a slash, and leave out a tab.
+    """
+    with app.test_request_context(environ_overrides={"SCRIPT_NAME": root}):
+        handle = bg.submit(int)
+        location = bg.accepted(handle).headers["Location"]
+        assert handle.status_url == location
+        assert urljoin("http://here.org/", location).startswith("http://here.org/")
+        assert not {"\\", "\t"} & set(location)
 
 
 # Stopping.
