@@ -24,7 +24,8 @@ class Keeper:
     The thread wakes many times a second for years, mostly for nothing: its way from waking to
     sleeping is kept short.
 
-    :param failed: told of the error of a duty, which is called again in a second.
+    :param failed: told of the error of a duty, which is called again in a second; and of a thread
+        that could not be started, which the next poke tries again.
     """
 
     def __init__(self, name: str, failed: Callable[[Exception], None]) -> None:
@@ -42,22 +43,28 @@ class Keeper:
         self._stopped = False
 
     def poke(self, duty: Duty, after: float = 0.0) -> None:
-        """Call the duty in ``after`` seconds or earlier. Does nothing once stopped.
-
-        :raises RuntimeError: the system gives no thread; the next poke tries again.
-        """
+        """Call the duty in ``after`` seconds or earlier. Does nothing once stopped."""
         when = time.monotonic() + after
         due = self._due.get(duty)
-        if due is not None and due <= when:
+        if due is not None and due <= when and self._thread is not None:
             return  # the common case, without the lock: it is due earlier anyway
-        with self._lock:
-            if self._stopped:
-                return
-            if self._thread is None:
-                self._start()
-            self._note(duty, when)
-            if when < self._until:
-                _ring(self._alarm)
+        try:
+            with self._lock:
+                if not self._stopped:
+                    self._note(duty, when)
+                    self._wake(when)
+        except RuntimeError as error:  # who pokes has no part in this
+            self._failed(error)
+
+    def _wake(self, when: float) -> None:
+        """See that the thread is awake at that moment.
+
+        :raises RuntimeError: there is none, and none can be started.
+        """
+        if self._thread is None:
+            self._start()
+        if when < self._until:
+            _ring(self._alarm)
 
     def stop(self, timeout: float | None = None) -> None:
         """End the thread and wait for it, unless called on it."""
@@ -69,7 +76,6 @@ class Keeper:
             thread.join(timeout)
 
     def _start(self) -> None:
-        """Start the thread, which finds nothing to do until the caller gives the lock up."""
         # The thread must not keep an app alive that was dropped without a shutdown.
         mine = weakref.ref(self)
         thread = threading.Thread(

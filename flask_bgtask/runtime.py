@@ -151,10 +151,7 @@ class Runtime:
 
     def flush_soon(self) -> None:
         """Have the store write what it keeps back."""
-        try:
-            self.keeper.poke(self.parts.watcher.flush, FLUSH_AFTER)
-        except RuntimeError as error:  # no thread: the end of a job or of a request writes it
-            self.troubles.tell(error)
+        self.keeper.poke(self.parts.watcher.flush, FLUSH_AFTER)
 
     @property
     def engine(self) -> Engine:

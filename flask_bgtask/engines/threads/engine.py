@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...engine import Capacity, Errand, Run, Waiting, place
-from ...errors import StoreError
+from ...errors import BgTaskError, StoreError
 from ...job import JobState, Record
 from ...keeper import Keeper
 from ...store import Store, Wanted
@@ -22,7 +22,7 @@ from .workers import Inbox, dismiss, start_worker
 
 logger = logging.getLogger("flask_bgtask")
 
-#: Seconds until the store is looked at again after it could not be read.
+#: Seconds until it is tried again where the store could not be read, or no thread be started.
 LOOK_AGAIN = 1.0
 
 _SHUT = "cannot schedule new futures after shutdown"
@@ -41,7 +41,8 @@ class ThreadsEngine:
     :param pending: whether this process still has jobs that only it can run.
     :param capacity: how many places there are, beside those lent by workers that wait.
     :param knows: whether jobs of a task can run here.
-    :param failed: told why the store could not be asked for a job.
+    :param failed: told why the store could not be asked for a job, or why no thread could be
+        started. It may call the application's code, and is called without the lock.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ThreadsEngine:
         self._closed = False  # no new job is accepted
         self._claims = True  # the store is asked for jobs
         self._looking = False  # a worker is on its way to the store
+        self._no_thread: RuntimeError | None = None  # why none could be started; still to be told
         # Whether the store may have a job for us: set before a worker is woken and cleared before
         # it claims, so that nothing that comes in between is overlooked.
         self._unseen = False
@@ -119,8 +121,12 @@ class ThreadsEngine:
             first = not (self._unseen or self._backlog.jobs) and job.serial is None
             if not first or places.taken >= places.number or not places.takes(job):
                 return None
+            try:
+                give = places.take()
+            except RuntimeError:  # no thread can be started; it waits, and `_fill` tells why
+                return None
             places.count(job.queue, 1)
-            return places.take()
+            return give
 
     def release(self, job: Waiting) -> None:
         """See :meth:`.Engine.release`."""
@@ -129,6 +135,7 @@ class ThreadsEngine:
             self._places.count(job.queue, -1)
             self._fill()
             self._end_if_done()
+        self._tell()
 
     def deliver(self, job: Waiting) -> None:
         """See :meth:`.Engine.deliver`."""
@@ -140,12 +147,14 @@ class ThreadsEngine:
             else:
                 self._backlog.push(job)
             self._fill()
+        self._tell()
 
     def look(self) -> None:
         """See :meth:`.Engine.look`."""
         with self._lock:
             self._unseen = True
             self._fill()
+        self._tell()
 
     def withdraw(self, job_id: str) -> None:
         """See :meth:`.Engine.withdraw`."""
@@ -175,6 +184,7 @@ class ThreadsEngine:
             self._unseen = True
             self._fill()
             self._end_if_done()
+        self._tell()
         if wait:
             self._wait(None)
 
@@ -185,6 +195,7 @@ class ThreadsEngine:
             self._serving = self._claims = False
             self._fill()
             self._end_if_done()
+        self._tell()
         return self._wait(timeout)
 
     def _wait(self, timeout: float | None) -> bool:
@@ -206,11 +217,13 @@ class ThreadsEngine:
         found = self._next() if errand is None else errand
         del errand
         while isinstance(found, tuple):
+            self._tell()
             queue = found[1]
             lending.begin(queue)
             self._execute(found)
             del found  # and with it all that it keeps alive
             found = self._next(queue)
+        self._tell()
         place.lend = None
         return found
 
@@ -330,8 +343,21 @@ class ThreadsEngine:
         if self._places.taken >= self._places.number or self._looking:
             return  # whoever looks and finds something sends the next one
         if (self._unseen and self._claims) or self._best() is not None:
+            try:
+                give = self._places.take()
+            except RuntimeError as error:
+                self._no_thread = error
+                return
             self._looking = True
-            self._places.take()(None)
+            give(None)
+
+    def _tell(self) -> None:
+        """Say that no thread could be started, and have it tried again; without the lock."""
+        error, self._no_thread = self._no_thread, None
+        if error is not None:
+            text = f"no thread can be started for the jobs that wait, and is tried again: {error}"
+            self._failed(BgTaskError(text))
+            self._keeper.poke(self._look_again, LOOK_AGAIN)
 
     def _start_thread(self) -> None:
         name = f"{self._name}-{len(self._threads)}"
@@ -358,6 +384,7 @@ class ThreadsEngine:
                 self._places.count(lender.queue, -1)
             self._unseen = True
             self._fill()
+        self._tell()
 
     def take_back(self, lender: Lender, job_id: str) -> None:
         """A worker has stopped waiting for a job; after its last wait it has its place back."""
