@@ -15,10 +15,13 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from flask import Flask
 
-#: Argument names whose values are shown as dots, unless ``BGTASK_MASK`` says otherwise.
+#: Words of argument names whose values are shown as dots, unless ``BGTASK_MASK`` says otherwise.
+#: Short ones count at the end of a word, the others anywhere: see :func:`.is_secret`.
 DEFAULT_MASK = (
-    "password", "passwd", "pwd", "secret", "token", "key", "auth", "credential", "cookie",
-    "session", "card", "cvv", "iban", "ssn", "pin",
+    "password", "passwd", "passphrase", "passcode", "secret", "token", "credential", "cookie",
+    "session", "sessid", "authoriz", "authoris", "authentic", "authcode", "authdata", "authinfo",
+    "authheader", "keypair", "keydata", "keyfile", "cardno", "cardnum", "pincode", "pwdhash",
+    "key", "auth", "pass", "pwd", "card", "cvv", "iban", "ssn", "pin",
 )  # fmt: skip
 
 # SQLite's own ":memory:" would be a file of that name.
@@ -116,7 +119,7 @@ def _prefix(value: Any) -> str | None:
 
 def _names(value: Any) -> tuple[str, ...]:
     good = isinstance(value, (list, tuple, set, frozenset)) and all(
-        isinstance(name, str) and name for name in value
+        isinstance(name, str) and any(map(str.isalnum, name)) for name in value
     )
     if not good:
         raise _Wrong("a list of argument names is expected")

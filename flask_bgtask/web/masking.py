@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
+from string import digits
 from typing import Any
 
 from flask import current_app
@@ -17,6 +19,13 @@ DOTS = "•••"
 #: that somebody reads it, and whoever caused it to be sent must not find that link here.
 MAIL_TASK = "flask_bgtask.send_mail"
 MAIL_CONTENT = ("mime", "fields")
+
+#: Letters of a word of ``BGTASK_MASK`` that ordinary words may have in them too.
+SHORT = 4
+
+#: Where a word of a name ends: at what is no letter or digit; and where camel case has a hump.
+_GAP = re.compile(r"[\W_]+")
+_HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def shown_arguments(runtime: Runtime, job: Job) -> tuple[Any, Any]:
@@ -73,8 +82,30 @@ def _masked_item(item: Any, mask: Sequence[str]) -> Any:
 
 
 def is_secret(name: object, mask: Sequence[str]) -> bool:
-    """Whether the name has one of the words of ``BGTASK_MASK`` in it, in any case."""
-    return isinstance(name, str) and any(word in name.casefold() for word in mask)
+    """Whether a name says, by a word of ``BGTASK_MASK`` in any case, that its value is a secret.
+
+    A word of more than :data:`SHORT` letters counts wherever it stands: ``token`` in
+    ``accessTokens``. A shorter one has to end a word of the name, as the last part of a compound
+    says what it is: ``pin`` in ``card_pin``, not in ``shipping``; ``key`` in ``X-Api-Key`` and
+    ``apikeys``, not in ``keyboard``.
+    """
+    if not isinstance(name, str):
+        return False
+    letters = _letters(name)
+    words = _GAP.split(name)
+    words += [hump for word in words for hump in _HUMP.split(word)]
+    ends = [word.rstrip(digits).casefold() for word in words]
+    return any(
+        _letters(word) in letters
+        if len(word) > SHORT or not word.isalnum()
+        else any(end.endswith((word, f"{word}s")) for end in ends)
+        for word in map(str.casefold, mask)
+    )
+
+
+def _letters(name: str) -> str:
+    """A name without what separates its words: ``API_KEY`` and ``apiKey`` are the same."""
+    return "".join(filter(str.isalnum, name)).casefold()
 
 
 def _names(fn: Callable[..., Any] | None, count: int) -> list[str | None]:

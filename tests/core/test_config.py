@@ -32,7 +32,7 @@ WRONG: dict[str, list[Any]] = {
     "URL_PREFIX": ["", "/", "bgtasks", "/bgtasks/", "/a b", 3, "//a", "/<x>", False],
     "SQLITE_SYNCHRONOUS": ["full", 2, None, "", True],
     "STREAMS": [-1, "2", None, 1.0, True],
-    "MASK": ["password", None, 5, [""], [3], ["a", None]],
+    "MASK": ["password", None, 5, [""], ["-_"], [3], ["a", None]],
     "MAIL_TIMEOUT": [0, -1, "30", None, True],
     "MAIL_RETRIES": [-1, "8", None, 1.5],
     "MAIL_VERIFY": ["no", 0, None, "/etc/ssl/ca.pem"],

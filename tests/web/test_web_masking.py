@@ -130,6 +130,55 @@ def test_names(name: object, secret: bool) -> None:
     assert is_secret(name, ("password", "token")) is secret
 
 
+def shown(site: Any, names: list[str]) -> set[str]:
+    """Those of the names whose values a job's page shows."""
+
+    @site.bg.task(name="named")
+    def named(values: dict[str, str], **more: str) -> None:
+        pass
+
+    values = dict.fromkeys(names, "hunter2")
+    with site.app.app_context():
+        handle = named.submit(values)
+    handle.result(10)
+    [args] = site.client().get(f"/bgtasks/{handle.id}").get_json()["args"]
+    assert set(args.values()) <= {"hunter2", DOTS}
+    return {name for name, value in args.items() if value == "hunter2"}
+
+
+def test_ordinary_words_are_shown(site) -> None:
+    """A short word of the list counts at the end of a word, not somewhere inside."""
+    names = [
+        "author", "authors", "author_id", "coauthorName", "authority", "shipping_address",
+        "keyboard", "keywords", "spinner", "opinion", "mapping", "cardinality", "className",
+        "businessname", "name", "id",
+    ]  # fmt: skip
+    assert shown(site, names) == set(names)
+
+
+def test_secrets_are_dots_however_they_are_written(site) -> None:
+    """In snake case, camel case, capitals, headers, glued together, in the plural, numbered."""
+    names = [
+        "password", "Passwd", "DbPassword", "dbpass", "db_pass", "smtpPass", "pwd",
+        "userpwd", "newPwd", "secret", "clientSecret", "token", "accessToken", "csrf_token",
+        "tokens", "key", "keys", "key2", "apikey", "apiKeys", "API_KEY", "APIKey",
+        "X-Api-Key", "sshkey", "privateKeyPem", "aws_access_key_id", "auth", "oauth2", "basicAuth",
+        "authcode", "Authorization", "authorisation", "HTTP_AUTHORIZATION",
+        "authentication", "credentials", "cookie", "Set-Cookie", "session", "session_id",
+        "sessionid", "PHPSESSID", "card", "cardNumber", "cardnumber", "creditcard", "cvv",
+        "cvv2", "iban", "IBANs", "customerIban", "ssn", "user_ssn", "pin", "PIN", "cardPin",
+        "pincode", "passphrase", "kEy",
+    ]  # fmt: skip
+    assert shown(site, names) == set()
+
+
+def test_words_of_a_setting(make_site) -> None:
+    """What separates the words of a name does not matter, in the setting nor in the name."""
+    site = make_site(TESTING=True, BGTASK_MASK=["credit_limit", "x-id", "dob"])
+    names = ["creditLimit", "CREDIT-LIMITS", "X_Id", "user_dob", "dobby", "adobe", "password"]
+    assert shown(site, names) == {"dobby", "adobe", "password"}
+
+
 def test_other_data_is_left_as_it_is() -> None:
     """Only values under secret names change."""
     data = {"a": [1, None, {"b": "c"}], "d": "password"}
