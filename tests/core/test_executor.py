@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from core_helpers import PATIENCE, Gate
 from flask import Flask
 
 from flask_bgtask import BackgroundTasks, Handle
-
-PATIENCE = 20.0
 
 
 class Thing:
@@ -202,6 +201,40 @@ def test_each_way_of_waiting_lends_the_place(
 
         list(bg.map(lambda _: count(), range(50), timeout=PATIENCE))
         assert max(most) == 1
+
+
+@pytest.mark.parametrize(
+    ("queue", "config"),
+    [("default", {"BGTASK_WORKERS": 1}), ("narrow", {"BGTASK_QUEUES": {"narrow": 1}})],
+)
+def test_a_place_is_lent_no_longer_than_the_attempt(
+    make_app: Callable[..., Flask], bg: BackgroundTasks, queue: str, config: dict[str, Any]
+) -> None:
+    """Not until all has ended of which an ``async def`` task asked to be told."""
+    app, gates = make_app(**config), [Gate() for _ in range(2)]
+    told: list[Handle[int]] = []
+
+    async def asks() -> Handle[int]:
+        later = bg.using(delay=3600).submit(int)
+        later.add_done_callback(lambda _: told.append(later))
+        return later
+
+    with app.app_context():
+        submitter = bg.using(queue=queue)
+        later = submitter.submit(asks).result(PATIENCE)
+        running = submitter.submit(gates[0])
+        assert gates[0].began()
+        waiting = submitter.submit(gates[1])
+        assert waiting.job.state == "queued"
+        assert later.cancel()
+        assert told == [later]
+        assert waiting.job.state == "queued"
+        gates[0].open()
+        assert gates[1].began()
+        assert running.result(PATIENCE) is None
+        gates[1].open()
+        assert waiting.result(PATIENCE) is None
+        assert submitter.submit(square, 3).result(PATIENCE) == 9
 
 
 def test_shutdown_waits_and_refuses(app: Flask, bg: BackgroundTasks) -> None:

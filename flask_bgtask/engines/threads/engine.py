@@ -222,6 +222,7 @@ class ThreadsEngine:
             lending.begin(queue)
             self._execute(found)
             del found  # and with it all that it keeps alive
+            lending.end()
             found = self._next(queue)
         self._tell()
         place.lend = None
@@ -377,11 +378,11 @@ class ThreadsEngine:
     def lend(self, lender: Lender, job_id: str) -> None:
         """A worker begins to wait for a job: from its first wait on, its place is free."""
         with self._lock:
-            self._awaited[job_id] += 1
-            lender.waits += 1
-            if lender.waits == 1:
+            if not lender.waits:
                 self._places.number += 1
                 self._places.count(lender.queue, -1)
+            lender.waits[job_id] += 1
+            self._awaited[job_id] += 1
             self._unseen = True
             self._fill()
         self._tell()
@@ -389,11 +390,18 @@ class ThreadsEngine:
     def take_back(self, lender: Lender, job_id: str) -> None:
         """A worker has stopped waiting for a job; after its last wait it has its place back."""
         with self._lock:
-            self._awaited[job_id] -= 1
-            if not self._awaited[job_id]:
-                del self._awaited[job_id]
-            lender.waits -= 1
-            if lender.waits == 0:
+            self._end_waits(lender, Counter((job_id,)) & lender.waits)
+
+    def end_waits(self, lender: Lender) -> None:
+        """A worker's job has ended, and with it whatever it waited for."""
+        with self._lock:
+            self._end_waits(lender, lender.waits)
+
+    def _end_waits(self, lender: Lender, waits: Counter[str]) -> None:
+        if waits:  # else they ended with the attempt
+            self._awaited -= waits
+            lender.waits = lender.waits - waits
+            if not lender.waits:
                 self._places.clear_seats()
                 self._places.number -= 1
                 self._places.count(lender.queue, 1)

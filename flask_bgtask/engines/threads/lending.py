@@ -5,6 +5,7 @@ Running an awaited job on the waiter's own stack instead would break its timeout
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
@@ -24,7 +25,12 @@ class Lending:
     def begin(self, queue: str) -> None:
         """The worker begins a job of this queue."""
         self._queue = queue
-        self._lender = None
+
+    def end(self) -> None:
+        """The job's attempt has ended: nothing waits for anything any more."""
+        if self._lender is not None:
+            self._engine.end_waits(self._lender)
+            self._lender = None
 
     def lend(self, job_id: str) -> AbstractContextManager[None]:
         """Lend the worker's place while it waits for a job."""
@@ -34,13 +40,17 @@ class Lending:
 
 
 class Lender:
-    """One worker while it runs one job. Its waits may overlap, and end on other threads."""
+    """One worker while it runs one job. Its waits may overlap, and end on other threads.
+
+    What an ``async def`` task asked to be told of, and never waited for, outlasts the attempt;
+    the loan does not.
+    """
 
     def __init__(self, engine: ThreadsEngine, queue: str) -> None:
         self._engine = engine
         self.queue = queue
-        self.waits = 0
-        "Waits that go on; guarded by the engine's lock."
+        self.waits: Counter[str] = Counter()
+        "Waits that go on, by the ids of jobs; guarded by the engine's lock."
 
     @contextmanager
     def lend(self, job_id: str) -> Iterator[None]:
