@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: ``fn(action, job)`` that decides who may do what over HTTP.
-Authorizer = Callable[[str, "Job | None"], "bool | Response"]
-
 
 class BackgroundTasks(Executor):
     """Context-correct background work for Flask applications.
@@ -50,7 +47,7 @@ class BackgroundTasks(Executor):
     def __init__(self, app: Flask | None = None) -> None:
         self._registry = Registry(Codec())
         self._runtimes: WeakSet[Runtime] = WeakSet()
-        self.authorizer: Authorizer | None = None
+        self.authorizer: web.Authorizer | None = None
         "What :meth:`authorize` was given."
         self.blueprint: Blueprint = web.create_blueprint(self, metrics=metrics_text)
         "The blueprint of the status pages, for the application's own limits and exemptions."
@@ -346,11 +343,12 @@ class BackgroundTasks(Executor):
 
     # Registering.
 
-    def authorize(self, fn: Authorizer) -> Authorizer:
+    def authorize(self, fn: web.Authorizer) -> web.Authorizer:
         """Decorator: ``fn(action, job)`` decides who may do what over HTTP.
 
-        It returns true or false, or a response that is sent as it is. Actions are ``list``,
-        ``view``, ``detail``, ``result``, ``cancel``, ``retry``, ``manage`` and ``metrics``.
+        It returns ``True``, ``False`` or ``None``, which is a no, or a response that is sent as it
+        is. Actions are ``list``, ``view``, ``detail``, ``result``, ``cancel``, ``retry``,
+        ``manage`` and ``metrics``.
         """
         self.authorizer = fn
         return fn

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .accepted import accepted
+from .access import Authorizer
 from .blueprint import create_blueprint
 from .representation import details
 
-__all__ = ["accepted", "create_blueprint", "details"]
+__all__ = ["Authorizer", "accepted", "create_blueprint", "details"]

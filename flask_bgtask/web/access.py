@@ -16,7 +16,8 @@ from .problems import Problem, not_found
 if TYPE_CHECKING:
     from ..extension import BackgroundTasks
 
-Authorizer = Callable[[str, Job | None], bool | BaseResponse]
+#: ``fn(action, job)`` that decides who may do what over HTTP; ``None`` is a no, like ``False``.
+Authorizer = Callable[[str, Job | None], bool | BaseResponse | None]
 
 #: Actions with one job that its status has links to.
 LINKED = ("result", "cancel", "retry")
@@ -102,7 +103,7 @@ class Access:
             return None
 
     def _decide(self, action: str, job: Job | None) -> bool | BaseResponse:
-        authorizer: Authorizer | None = self._bg.authorizer
+        authorizer = self._bg.authorizer
         if authorizer is None:
             return _by_default(action, job)
         try:
@@ -112,11 +113,13 @@ class Access:
         except Exception as error:
             current_app.logger.exception("the function of @bg.authorize failed for %r", action)
             raise Problem(500, "The application could not decide who may do this.") from error
+        if answer is None:  # what a nullable column of the user's may say
+            return False
         if isinstance(answer, (bool, BaseResponse)):
             return answer
         current_app.logger.error(
-            "the function of @bg.authorize returned %r for %r: True, False or a Response is "
-            "expected",
+            "the function of @bg.authorize returned %r for %r: True, False, None or a "
+            "Response is expected",
             type(answer),
             action,
         )

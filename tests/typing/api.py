@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_type
 
-from flask import Flask, Response
+from flask import Flask, Response, redirect
+from werkzeug.wrappers import Response as BaseResponse
 
 from flask_bgtask import BackgroundTasks, Handle, Job, MailReceipt, Page, Task, current_job
 
@@ -78,6 +79,14 @@ def create_app() -> Flask:
     @bg.authorize
     def allowed(action: str, job: Job | None) -> bool:
         return action == "view"
+
+    @bg.authorize
+    def by_login(action: str, job: Job | None) -> bool | BaseResponse | None:
+        return redirect("/login") if job is None else None
+
+    @bg.authorize  # wrong
+    def by_number(action: str, job: Job | None) -> int:
+        return 1
 
     @bg.periodic(every=60)
     @bg.task

@@ -122,9 +122,9 @@ def test_authorize_lets_in_where_an_owner_is_another(closed) -> None:
     assert "args" in closed.client().get(f"/bgtasks/{job_id}").get_json()
 
 
-@pytest.mark.parametrize("answer", [None, 1, "yes", 0, (), "", object()])
+@pytest.mark.parametrize("answer", [1, "yes", 0, (), "", object()])
 def test_any_other_answer_of_authorize_is_an_error(closed, answer, caplog) -> None:
-    """Only True, False and a Response are answers; nothing is open by mistake."""
+    """Only True, False, None and a Response are answers; nothing is open by mistake."""
     job_id = closed.done()
     closed.bg.authorize(lambda action, job: answer)
     caplog.set_level(logging.ERROR)
@@ -133,6 +133,16 @@ def test_any_other_answer_of_authorize_is_an_error(closed, answer, caplog) -> No
         assert response.status_code == 500
         assert response.content_type == "application/problem+json"
     assert "authorize" in caplog.text
+
+
+def test_none_of_authorize_is_a_no(closed, caplog) -> None:
+    """As of ``user.is_authenticated and user.is_administrator``, if the column has no value."""
+    job_id = closed.done()
+    closed.bg.authorize(lambda action, job: None)
+    assert closed.client().get("/bgtasks").status_code == 403
+    assert closed.client().get(f"/bgtasks/{job_id}").status_code == 404
+    assert closed.client().get("/bgtasks/health").get_json() == {"health": "up"}
+    assert caplog.records == []
 
 
 def test_a_failing_authorize_opens_nothing(site, caplog) -> None:
