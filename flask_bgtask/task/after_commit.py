@@ -43,18 +43,21 @@ def session_of(app: Flask, option: Any) -> Any:
     raise ArgumentError(f"after_commit={option!r}", "is no SQLAlchemy session")
 
 
-def wait_for_commit(session: Any, accept: Step, abandon: Step) -> None:
+def wait_for_commit(session: Any, accept: Step, abandon: Step) -> Step | None:
     """Call one of the two once the session's present transaction has ended.
 
     Within a savepoint its rollback counts too. Neither may raise: SQLAlchemy calls them.
+
+    :return: ``None`` if a transaction has begun, whose end is certain. Else what gives up waiting
+        if none has begun until then: nothing tells that such a session was closed.
     """
-    waiting = session.info.get(_KEY)
-    if waiting is None:
-        waiting = session.info[_KEY] = Waiting(session)
-    waiting.add(session, accept, abandon)
+    steps = session.info.get(_KEY)
+    if steps is None:
+        steps = session.info[_KEY] = Steps(session)
+    return steps.add(session, accept, abandon)
 
 
-class Waiting:
+class Steps:
     """What waits for the transactions of one session. A session belongs to one thread."""
 
     def __init__(self, session: Any) -> None:
@@ -66,9 +69,17 @@ class Waiting:
         event.listen(session, "after_commit", self._on_commit)
         event.listen(session, "after_transaction_end", self._on_end)
 
-    def add(self, session: Any, accept: Step, abandon: Step) -> None:
-        """Wait for the innermost transaction."""
-        self._steps.append((_innermost(session), accept, abandon))
+    def add(self, session: Any, accept: Step, abandon: Step) -> Step | None:
+        """Wait for the innermost transaction; see :func:`wait_for_commit`."""
+        step = (_innermost(session), accept, abandon)
+        self._steps.append(step)
+
+        def give_up() -> None:
+            if step in self._steps and _innermost(session) is None:
+                self._steps.remove(step)
+                abandon()
+
+        return give_up if step[0] is None else None
 
     def _on_commit(self, session: Any) -> None:
         """A transaction, or a savepoint, was committed; it is still the innermost one."""

@@ -6,15 +6,23 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from flask import Flask, appcontext_tearing_down
+
+from ..context import current_app_context
 from ..handle import Handle
 from ..runtime import Runtime
-from .after_commit import session_of, wait_for_commit
+from .after_commit import Step, session_of, wait_for_commit
+
+#: Where an app context keeps what is to be called at its end.
+_KEY = "_bgtask_deferred"
 
 
 def defer(
     runtime: Runtime, handle: Handle[Any], option: Any, accept: Callable[[], Handle[Any]]
 ) -> Handle[Any]:
     """Accept the job once the session has committed; cancel its handle if it does not.
+
+    A session that has begun no transaction by the end of the app context does not.
 
     What goes wrong after the commit ends the handle and is logged: nothing may come out of
     ``commit()``, whose work is done by then.
@@ -38,8 +46,25 @@ def defer(
         if runtime.deferred.pop(handle.id, None) is not None:
             handle.resolve_cancelled()
 
-    wait_for_commit(session, committed, rolled_back)
+    give_up = wait_for_commit(session, committed, rolled_back)
+    if give_up is not None:
+        _at_end_of_context(give_up)
     return handle
+
+
+def _at_end_of_context(step: Step) -> None:
+    """Call the step when all teardown functions have been called: one of them may commit."""
+    context = current_app_context()
+    if context is not None:
+        vars(context.g).setdefault(_KEY, []).append(step)
+        # Only now, as each context of an app that listens pays for it; a second time is nothing.
+        appcontext_tearing_down.connect(_context_ends, context.app)
+
+
+def _context_ends(_: Flask, **__: object) -> None:
+    context = current_app_context()
+    for step in () if context is None else vars(context.g).pop(_KEY, ()):
+        step()
 
 
 def _follow(handle: Handle[Any], accepted: Handle[Any]) -> None:

@@ -91,6 +91,40 @@ class AfterCommitContract:
             handle = submitter.submit(user)
         assert handle.cancelled()
 
+    def test_a_context_that_touches_no_row_cancels(
+        self, app: Flask, bg: BackgroundTasks, submitter: Any
+    ) -> None:
+        """A session that is closed before it began a transaction commits nothing either."""
+        with app.app_context():
+            handle = submitter.submit("Ada")
+            assert not handle.done()
+        assert handle.cancelled()
+        assert not bg.jobs().items
+        assert not app.extensions["bgtask"].deferred
+
+    def test_a_commit_that_touches_no_row(
+        self, app: Flask, bg: BackgroundTasks, submitter: Any
+    ) -> None:
+        """It is a commit."""
+        with app.app_context():
+            handle = bg.using(after_commit=True).submit(max, 1, 2)
+            db.session.commit()
+        assert handle.result(PATIENCE) == 2
+
+    def test_a_session_that_outlasts_the_context(
+        self, app: Flask, bg: BackgroundTasks, submitter: Any
+    ) -> None:
+        """What it has begun counts, whenever it ends."""
+        from sqlalchemy.orm import Session
+
+        with Session(db.engine) as session:
+            with app.app_context():
+                handle = bg.using(after_commit=session).submit(max, 1, 2)
+                session.add(User(name="Ada"))
+            assert not handle.done()
+            session.commit()
+            assert handle.result(PATIENCE) == 2
+
     def test_savepoints(self, app: Flask, bg: BackgroundTasks, submitter: Any) -> None:
         """The rollback of a savepoint cancels what was submitted within it, and that alone."""
         users = [User(name=name) for name in ("outer", "kept", "undone", "deep")]
@@ -232,6 +266,24 @@ class TestMemory(AfterCommitContract):
 
 class TestSQLite(AfterCommitContract):
     config: ClassVar[dict[str, Any]] = {"BGTASK_STORE": "sqlite"}
+
+
+def test_a_teardown_function_may_commit(bg: BackgroundTasks, tmp_path: Any) -> None:
+    """Also one that is called after those of this library."""
+    app = Flask("commits", instance_path=str(tmp_path))
+    app.config.update(TESTING=True, SQLALCHEMY_DATABASE_URI="sqlite://")
+    db.init_app(app)
+
+    @app.teardown_appcontext
+    def commit(_: BaseException | None) -> None:
+        db.session.commit()
+
+    bg.init_app(app)
+    with app.app_context():
+        handle = bg.using(after_commit=True).submit(max, 1, 2)
+    assert handle.result(PATIENCE) == 2
+    with app.app_context():
+        db.engine.dispose()
 
 
 def test_without_flask_sqlalchemy(app: Flask, bg: BackgroundTasks) -> None:
