@@ -23,7 +23,7 @@ from .errors import (
 from .extension import BackgroundTasks
 from .handle import Handle
 from .job import Job, JobError, JobState, LogLine, Page, Progress
-from .mail import MailReceipt
+from .mail import MailDeferred, MailReceipt, MailRefused
 from .task import Submitter, Task, TaskSubmitter
 
 __all__ = [
@@ -44,7 +44,9 @@ __all__ = [
     "JobStateError",
     "JobTimeout",
     "LogLine",
+    "MailDeferred",
     "MailReceipt",
+    "MailRefused",
     "Page",
     "Progress",
     "QueueFull",
