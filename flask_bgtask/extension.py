@@ -64,7 +64,7 @@ class BackgroundTasks(Executor):
     def init_app(self, app: Flask) -> None:
         """Prepare an app. Starts no thread and opens no file.
 
-        Reads the ``BGTASK_*`` keys (see :class:`.Settings`) once and registers the blueprint.
+        Reads the ``BGTASK_*`` keys (see :doc:`configuration`) once and registers the blueprint.
 
         :raises ConfigError: a setting is wrong.
         :raises RuntimeError: the app was prepared already.
@@ -153,7 +153,7 @@ class BackgroundTasks(Executor):
         return iterate(lambda *args: self.submit(fn, *args), iterables, timeout)
 
     def using(self, **options: Any) -> Submitter:
-        """``submit``, ``map`` and ``send_mail`` with options (see :class:`.Options`).
+        """``submit``, ``map`` and ``send_mail`` with options (see :doc:`options`).
 
         :raises TypeError: there is no such option; names the nearest one.
         """
@@ -189,7 +189,7 @@ class BackgroundTasks(Executor):
         """Register a function as a task: durable, and known by name in every process.
 
         :param name: its name in the store; by default its module and qualified name.
-        :param options: see :class:`.Options`.
+        :param options: see :doc:`options`.
         :raises TypeError: an option is wrong.
         :raises ValueError: another function has the name.
         """
@@ -224,7 +224,7 @@ class BackgroundTasks(Executor):
             all: ``"latest"``, ``"all"`` or ``"skip"``.
         :param jitter: seconds by which a job starts later than its tick at most, at random.
         :param id: the schedule's name in the store; by default the task's.
-        :param options: of its jobs; see :class:`.Options`.
+        :param options: of its jobs; see :doc:`options`.
         :raises ValueError: the rule means nothing.
         :raises ConfigError: croniter is not installed.
         :raises ArgumentError: what the task is called with cannot be stored.
