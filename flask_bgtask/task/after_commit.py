@@ -51,7 +51,7 @@ def wait_for_commit(session: Any, accept: Step, abandon: Step) -> Step | None:
     :return: ``None`` if a transaction has begun, whose end is certain. Else what gives up waiting
         if none has begun until then: nothing tells that such a session was closed.
     """
-    steps = session.info.get(_KEY)
+    steps: Steps | None = session.info.get(_KEY)
     if steps is None:
         steps = session.info[_KEY] = Steps(session)
     return steps.add(session, accept, abandon)
