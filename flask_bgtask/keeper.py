@@ -40,6 +40,7 @@ class Keeper:
         self._due: dict[Duty, float] = {}
         self._until = 0.0  # the thread sleeps until then, if nobody wakes it
         self._thread: threading.Thread | None = None
+        self._working: threading.Thread | None = None  # the same, as it sees itself
         self._stopped = False
 
     def poke(self, duty: Duty, after: float = 0.0) -> None:
@@ -71,9 +72,12 @@ class Keeper:
         with self._lock:
             self._stopped = True
             _ring(self._alarm)
-            thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+        if self._thread is not None and not self.is_here():
+            self._thread.join(timeout)
+
+    def is_here(self) -> bool:
+        """Whether the caller runs on the thread."""
+        return threading.current_thread() is self._working
 
     def _start(self) -> None:
         # The thread must not keep an app alive that was dropped without a shutdown.
@@ -87,6 +91,7 @@ class Keeper:
 
     def work(self) -> float | None:
         """Call the duties that are due; seconds until the next one, ``None`` when stopped."""
+        self._working = threading.current_thread()
         now = time.monotonic()
         for duty, when in list(self._due.items()):
             if when <= now and not self._stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -22,6 +23,7 @@ from .calls import Call, Fresh
 from .config import Settings
 from .context import OWNER, Carrier, RunningJob, inside
 from .coroutines import run_to_end
+from .dispatcher import Dispatcher
 from .engine import Capacity, Engine
 from .errors import JobCancelled, JobNotFound
 from .handle import Handle
@@ -103,7 +105,9 @@ class Runtime:
         self._store: Store | None = None
         self._engine: Engine | None = None
         self.troubles = Troubles(self.log)
-        self.keeper = Keeper(f"bgtask-{self.app.name}", self.troubles.tell)
+        name = f"bgtask-{self.app.name}"
+        self.keeper = Keeper(name, self.troubles.tell)
+        self.dispatcher = Dispatcher(name, self.keeper, self.troubles.tell)
         self.fresh = Fresh(lambda: self.own_store, self._row)
         self.handles = Handles()
         # These three are written and read by single dictionary operations, which are atomic.
@@ -280,8 +284,10 @@ class Runtime:
 
     def send(self, signal: NamedSignal, record: Record, **data: Any) -> None:
         """Tell the receivers of a signal about a job; one that fails is logged."""
-        if not signal.receivers or signal.is_muted:
-            return
+        if signal.receivers and not signal.is_muted:
+            self.tell(functools.partial(self._send, signal, record, data))
+
+    def _send(self, signal: NamedSignal, record: Record, data: dict[str, Any]) -> None:
         job = self.show(record)
         with inside(self.app):
             for receiver in signal.receivers_for(self.app):
@@ -291,6 +297,13 @@ class Runtime:
                     text = "receiver %r of %s failed for job %s"
                     args = (receiver, signal.name, record.id)
                     self.log(logging.ERROR, text, *args, exc_info=True)
+
+    def tell(self, call: Callable[[], object]) -> None:
+        """Run code of users', beside housekeeping, which it must not hold up."""
+        if self.keeper.is_here():
+            self.dispatcher.post(call)
+        else:
+            call()
 
     def log(self, level: int, text: str, *args: Any, exc_info: Any = None) -> None:
         """Write to the app's log; a handler of the application's that fails harms no job."""
@@ -356,6 +369,9 @@ class Runtime:
 
     def resolve(self, handle: Handle[Any], record: Record) -> None:
         """End a handle as the row of its job ended."""
+        self.tell(functools.partial(self._resolve, handle, record))
+
+    def _resolve(self, handle: Handle[Any], record: Record) -> None:
         if record.state is JobState.CANCELLED:
             handle.resolve_cancelled()
         elif record.state is not JobState.SUCCEEDED:

@@ -1,8 +1,9 @@
 """Signals, sent with the app object as sender and the job as ``job=``.
 
 Receivers run on the thread where the thing happened, in an app context of that app: that of the
-view or task where there is one, as receivers of Flask's own signals do, else a new one. One that
-raises is logged and harms nothing; one that is ``async def`` is run to its end.
+view or task where there is one, as receivers of Flask's own signals do, else a new one. Of what
+housekeeping finds out, such as timeouts, they hear on a thread beside it. One that raises is logged
+and harms nothing; one that is ``async def`` is run to its end.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Troubles:
         # When each text may be told again; single dictionary operations, which are atomic.
         self._quiet_until: dict[str, float] = {}
 
-    def tell(self, error: Exception) -> None:
+    def tell(self, error: BaseException) -> None:
         """Log an error of ours in one line, any other with its traceback."""
         text, now = f"{type(error).__name__}: {error}", time.monotonic()
         if now < self._quiet_until.get(text, now):

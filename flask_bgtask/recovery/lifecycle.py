@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import time
 from weakref import WeakSet
 
 from ..errors import BgTaskError, JobLost, StoreError
@@ -77,13 +78,14 @@ def shutdown(runtime: Runtime, *, wait: bool, cancel: bool) -> None:
 
 def drain(runtime: Runtime, timeout: float) -> bool:
     """Take no new job, give those that run here ``timeout`` seconds; whether all ended."""
+    end = time.monotonic() + timeout
     runtime.closed = True
     done = not runtime.has_engine or runtime.engine.drain(timeout)
     runtime.parts.runner.giving_up.set()
     if runtime.has_store:
         _mark_rest(runtime)
     if done:
-        _close(runtime)
+        _close(runtime, max(0.0, end - time.monotonic()))
     else:
         _run_closers(runtime)
     return done
@@ -140,9 +142,13 @@ def _run_closers(runtime: Runtime) -> None:
             runtime.app.logger.exception("%r failed", close)
 
 
-def _close(runtime: Runtime) -> None:
-    """Nothing runs any more: give up threads and files."""
+def _close(runtime: Runtime, timeout: float | None = None) -> None:
+    """Nothing runs any more: give up threads and files.
+
+    :param timeout: seconds that callbacks of handles get at most.
+    """
     runtime.keeper.stop()
+    runtime.dispatcher.stop(timeout)
     _run_closers(runtime)
     if runtime.has_store:
         runtime.store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -134,7 +135,7 @@ class Runner:
     def _end(self, attempt: Attempt, options: Options | StoredOptions) -> None:
         record, job = attempt.record, attempt.job
         error = JobTimeout() if job.timed_out else attempt.error
-        wait = None if error is None else self._retry_after(error, record, job, options)
+        wait = None if error is None else self._retry_after(error, record, options)
         if error is None:
             self._succeed(attempt)
         elif isinstance(error, UnknownFunction):
@@ -184,10 +185,8 @@ class Runner:
             self._log_failure(ended, error)
         handle = runtime.settle(record.id)
         if handle is not None:
-            if state is JobState.CANCELLED:
-                handle.resolve_cancelled()
-            else:
-                handle.resolve(result=result, error=error)
+            resolve = functools.partial(handle.resolve, result=result, error=error)
+            runtime.tell(handle.resolve_cancelled if state is JobState.CANCELLED else resolve)
         if state is JobState.CANCELLED:
             self._tell(job_cancelled, ended)
         return ended
@@ -219,21 +218,24 @@ class Runner:
             exc_info=(type(error), error, error.__traceback__),
         )
 
-    def _retry_after(
-        self,
-        error: BaseException,
-        record: Record,
-        job: RunningJob,
-        options: Options | StoredOptions,
-    ) -> float | None:
-        """Seconds until the next attempt; ``None`` if there is to be none."""
+    def _may_retry(
+        self, error: BaseException, record: Record, options: Options | StoredOptions
+    ) -> bool:
+        """Whether there is to be another attempt."""
         used = record.attempt - record.crashes
         if used >= record.max_attempts or isinstance(error, (Abort, BadSignature, *UNUSABLE)):
+            return False
+        return isinstance(error, Retry) or options.retries_on(error)
+
+    def _retry_after(
+        self, error: BaseException, record: Record, options: Options | StoredOptions
+    ) -> float | None:
+        """Seconds until the next attempt; ``None`` if there is to be none."""
+        if not self._may_retry(error, record, options):
             return None
         if isinstance(error, Retry):
             return error.delay
-        if not options.retries_on(error):
-            return None
+        used = record.attempt - record.crashes
         try:
             return options.wait_after(used)
         except Exception:
@@ -323,7 +325,7 @@ class Runner:
         call = self._runtime.calls.get(record.id)
         options = self._options(record, None if call is None else call.options)
         error = JobTimeout()
-        if self._retry_after(error, record, job, options) is None:
+        if not self._may_retry(error, record, options):
             self._fail(job, error, late=True)
 
     def _release_late(self, record: Record) -> None:
@@ -356,7 +358,11 @@ class Runner:
             runtime.troubles.tell(error)
             return
         if record is not None and "progress" in columns:
-            runtime.send(job_progressed, record)
+            runtime.tell(functools.partial(self._show_progress, job, record))
+
+    def _show_progress(self, job: RunningJob, record: Record) -> None:
+        if self._runtime.running.get(job.id) is job:  # else more is known by now
+            self._runtime.send(job_progressed, record)
 
     def _write_later(self, job: RunningJob) -> None:
         self._unwritten[job.id] = job
