@@ -23,15 +23,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from click import ClickException
+
 
 class BgTaskError(Exception):
     """Base of every exception of this library."""
 
 
-class ConfigError(BgTaskError):
-    """A configuration value is wrong or names something that is not installed.
+class ConfigError(BgTaskError, ClickException):
+    """A configuration value is wrong or names something that is not there.
 
-    Raised by :meth:`.BackgroundTasks.init_app`, and at the first use of a store or engine.
+    Raised by :meth:`.BackgroundTasks.init_app`, and at the first use of a store. Of Click's kind
+    too, so that a ``flask`` command says it in one line where the app itself cannot be made.
     """
 
     def __init__(self, key: str, value: object, allowed: str) -> None:

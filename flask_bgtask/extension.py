@@ -75,6 +75,7 @@ class BackgroundTasks(Executor):
                 "app, and use one BackgroundTasks object"
             )
         settings = read_settings(app)
+        parts.check(settings)
         runtime = Runtime(
             app, settings, self._registry, parts.make_store, parts.make_engine, parts.make_parts
         )

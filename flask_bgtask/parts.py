@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Flask, request, request_started
 
-from .config import store_setting
+from .config import Settings, store_setting
 from .engine import Engine
 from .engines.inline import InlineEngine
 from .engines.threads import ThreadsEngine
@@ -35,18 +35,38 @@ def make_parts(runtime: Runtime) -> Parts:
     return Parts(Runner(runtime), Watcher(runtime), Recovery(runtime), Ticker(runtime))
 
 
+def check(settings: Settings) -> None:
+    """Refuse settings that have a meaning, and that this version cannot make a part for.
+
+    :raises ConfigError: there is one.
+    """
+    if settings.engine != "threads":
+        raise ConfigError("BGTASK_ENGINE", settings.engine, "this version has 'threads' only")
+    if settings.store not in (None, "memory"):
+        _file(settings.store)
+
+
 def make_store(runtime: Runtime) -> Store:
-    """The store that the app's configuration names at this moment."""
+    """The store that the app's configuration names at this moment.
+
+    :raises ConfigError: it was set after ``init_app``, and there is no such store.
+    """
     setting = store_setting(runtime.app)
     if setting == "memory":
         _warn_of_memory(runtime)
         return MemoryStore(runtime.app.name)
+    return _sqlite(runtime, Path(runtime.app.instance_path) / _file(setting))
+
+
+def _file(setting: str) -> str:
+    """The file that a setting of the store names; a relative one is in the instance folder."""
     if setting == "sqlite":
-        return _sqlite(runtime, Path(runtime.app.instance_path) / "bgtask.sqlite3")
-    scheme, _, rest = setting.partition(":///")
-    if scheme == "sqlite" and rest:
-        return _sqlite(runtime, Path(runtime.app.instance_path) / rest)
-    raise ConfigError("BGTASK_STORE", setting, "this version has stores 'sqlite' and 'memory' only")
+        return "bgtask.sqlite3"
+    scheme, _, file = setting.partition(":///")
+    if scheme != "sqlite":
+        allowed = "this version has stores 'sqlite' and 'memory' only"
+        raise ConfigError("BGTASK_STORE", setting, allowed)
+    return file
 
 
 def _warn_of_memory(runtime: Runtime) -> None:
@@ -85,8 +105,6 @@ def make_engine(runtime: Runtime) -> Engine:
     settings = runtime.settings
     if settings.immediate:
         return InlineEngine(runtime.parts.runner.run_now)
-    if settings.engine != "threads":
-        raise ConfigError("BGTASK_ENGINE", settings.engine, "this version has 'threads' only")
     engine = ThreadsEngine(
         f"bgtask-{runtime.app.name}",
         run=runtime.parts.runner.run,

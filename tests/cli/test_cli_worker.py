@@ -186,6 +186,22 @@ def test_where_a_worker_can_do_nothing(site: Site, name: str) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        ({"APP_BGTASK_WORKERS": "0"}, "BGTASK_WORKERS = 0: a whole number"),
+        ({"APP_BGTASK_ENGINE": "celery"}, "BGTASK_ENGINE = 'celery': this version has"),
+    ],
+)
+def test_an_app_that_cannot_be_made(site: Site, env: dict[str, str], why: str) -> None:
+    """The doctor, as every other command, says in one line which setting is wrong."""
+    for command in (["bgtask", "doctor"], ["routes"]):
+        result = site.flask(*command, **env)
+        assert result.returncode == 1
+        assert why in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("option", [("--queues", " ,"), ("--threads", "0")], ids=str)
 def test_wrong_options(site: Site, option: tuple[str, str]) -> None:
     """A usage error names the option."""

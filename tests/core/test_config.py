@@ -81,6 +81,25 @@ def test_a_wrong_value_is_told(bg: BackgroundTasks, name: str, value: Any) -> No
     bg.init_app(app)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("BGTASK_ENGINE", "huey"),
+        ("BGTASK_ENGINE", "celery"),
+        ("BGTASK_STORE", "postgresql://localhost/jobs"),
+        ("BGTASK_STORE", "mysql+pymysql://localhost/jobs"),
+    ],
+)
+def test_what_this_version_does_not_have(bg: BackgroundTasks, key: str, value: str) -> None:
+    """It is told at ``init_app`` too, not at each submit of a server that runs."""
+    app = Flask("early")
+    app.config[key] = value
+    with pytest.raises(ConfigError, match="this version has") as caught:
+        bg.init_app(app)
+    assert (caught.value.key, caught.value.value) == (key, value)
+    assert not app.extensions
+
+
 def test_every_key_is_tested() -> None:
     """A setting that is added gets its wrong values here."""
     keys = {name.upper() for name in Settings.__dataclass_fields__}
@@ -238,10 +257,11 @@ def test_a_store_that_is_set_counts_in_tests_too(bg: BackgroundTasks, tmp_path: 
     assert (tmp_path / "instance" / "jobs.db").is_file()
 
 
-def test_a_store_that_is_wrong_at_first_use(app: Flask, bg: BackgroundTasks) -> None:
+@pytest.mark.parametrize("value", ["redis", "postgresql://localhost/jobs"])
+def test_a_store_that_is_wrong_at_first_use(app: Flask, bg: BackgroundTasks, value: str) -> None:
     """It was set after ``init_app``: the same error, then; nothing is accepted."""
-    app.config["BGTASK_STORE"] = "redis"
-    with app.app_context(), pytest.raises(ConfigError, match="BGTASK_STORE = 'redis'"):
+    app.config["BGTASK_STORE"] = value
+    with app.app_context(), pytest.raises(ConfigError, match=f"BGTASK_STORE = '{value}'"):
         bg.submit(int)
 
 

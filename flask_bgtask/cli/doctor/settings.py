@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...errors import ConfigError
 from .case import Case
 from .finding import Finding, error, info, warning
 
 
 def examine_settings(case: Case) -> Iterator[Finding]:
     """Look at the app's configuration."""
-    yield from _engine(case)
+    yield from _immediate(case)
     yield from _key(case)
     yield from _rights(case)
     yield from _mail(case)
     yield from _schedules(case)
 
 
-def _engine(case: Case) -> Iterator[Finding]:
+def _immediate(case: Case) -> Iterator[Finding]:
     runtime = case.site.runtime
     if runtime.settings.immediate and not runtime.app.testing:
         what = "BGTASK_IMMEDIATE is on: jobs run inside the request that submits them."
         yield warning("immediate", what, "BGTASK_IMMEDIATE = False, but for tests")
-    elif runtime.settings.engine != "threads":
-        try:
-            runtime.engine  # noqa: B018
-        except ConfigError as wrong:
-            yield error("engine", str(wrong))
 
 
 def _key(case: Case) -> Iterator[Finding]:
