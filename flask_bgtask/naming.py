@@ -1,4 +1,4 @@
-"""Where a callable comes from: its name for people, and whether two are the same definition."""
+"""Where a callable comes from, its name for people, and how names are written into a log."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def callable_name(fn: Any) -> str:
     if type(fn) is FunctionType:  # without a further call: every submit pays for this
         return f"{fn.__module__}:{fn.__qualname__}"
     return ":".join(origin(fn))
+
+
+def printable(text: str) -> str:
+    """Text with escapes in place of what a terminal or a reader of logs would obey.
+
+    A name that comes from the store may be anything: line breaks that forge a line, say.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _inner(fn: Any, kind: type) -> Any:

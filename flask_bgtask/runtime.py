@@ -30,7 +30,7 @@ from .handle import Handle
 from .handles import Handles
 from .job import WAITING, Job, JobState, Page, Record, failure_of, snapshot
 from .keeper import Keeper
-from .naming import callable_name
+from .naming import callable_name, printable
 from .room import Room
 from .signals import job_cancelled
 from .store import Filter, Store
@@ -306,7 +306,11 @@ class Runtime:
             call()
 
     def log(self, level: int, text: str, *args: Any, exc_info: Any = None) -> None:
-        """Write to the app's log; a handler of the application's that fails harms no job."""
+        """Write to the app's log; a handler of the application's that fails harms no job.
+
+        :param args: texts among them may come from the store, and are made printable.
+        """
+        args = tuple(printable(arg) if isinstance(arg, str) else arg for arg in args)
         try:
             self.app.logger.log(level, text, *args, exc_info=exc_info, stacklevel=2)
         except Exception:

@@ -127,7 +127,8 @@ def _lose(runtime: Runtime, job_id: str) -> None:
     lost = runtime.store.change(job_id, ending, states=(record.state,), token=record.token)
     if lost is None:
         return
-    runtime.app.logger.error("job %s (%s) is lost: its process ends", job_id, record.task)
+    text = "job %s (%s) is lost: its process ends"
+    runtime.log(logging.ERROR, text, job_id, record.task)
     handle = runtime.settle(job_id)
     if handle is not None:
         handle.resolve(error=JobLost("the process of this job ended before it did"))

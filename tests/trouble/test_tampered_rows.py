@@ -134,6 +134,16 @@ def test_a_function_that_was_not_submitted(
     assert set(store.ran()) == {"unharmed"}
 
 
+def test_a_name_that_would_forge_the_log(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Line breaks and terminal codes in it are escaped wherever it is logged."""
+    job_id = store.put(task="no:such\x1b[2J\r\nERROR all is lost")
+    store.ended(job_id)
+    [record] = [each for each in caplog.records if job_id in each.getMessage()]
+    assert r"no:such\x1b[2J\r\nERROR all is lost" in record.getMessage()
+    assert record.getMessage().isprintable()
+    assert "\x1b" not in caplog.text
+
+
 def test_a_signature_of_another_row(store: Store) -> None:
     """A signature is of one job's id, function and arguments: moved to another row it is none."""
     honest = store.submit("honest", function=True)
