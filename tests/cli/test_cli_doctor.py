@@ -122,6 +122,37 @@ def test_others_may_read_it(quiet: Flask, bg: BackgroundTasks) -> None:
     assert found["write"] == f"chmod 600 {file}*"
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666], ids=oct)
+def test_others_may_write_into_it(quiet: Flask, bg: BackgroundTasks, mode: int) -> None:
+    """Who writes a row has one of the application's tasks run."""
+    submitted(bg, quiet)
+    file = Path(quiet.instance_path) / "bgtask.sqlite3"
+    file.chmod(mode)
+    found = findings(quiet, status=1)
+    assert found["store-writable"]["level"] == "warning"
+    assert f"{file} has mode {mode:04o}" in found["store-writable"]["what"]
+    assert found["store-writable"]["write"] == f"chmod go-w {file}"
+    assert ("store-mode" in found) is bool(mode & 0o044)
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777], ids=oct)
+def test_others_may_replace_it(
+    make_shop: Callable[..., Flask], bg: BackgroundTasks, mode: int, there: bool
+) -> None:
+    """Who writes into the folder can put a store there, also before there is one."""
+    app = make_shop(BGTASK_RUN_WORKERS=False)
+    if there:
+        submitted(bg, app)
+    folder = Path(app.instance_path)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(mode)
+    found = findings(app, status=1 if there else 0)["store-writable"]
+    assert found["level"] == "warning"
+    assert f"{folder} has mode {mode:04o}" in found["what"]
+    assert found["write"].startswith(f"chmod go-w {folder}; ")
+
+
 def test_a_folder_that_cannot_be_made(make_shop: Callable[..., Flask], tmp_path: Path) -> None:
     """The place of the store is no folder."""
     (tmp_path / "instance").write_text("a file")

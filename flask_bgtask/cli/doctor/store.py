@@ -52,7 +52,7 @@ def _in_memory(runtime: Runtime) -> Iterator[Finding]:
 
 
 def _open_file(store: Store, file: Path) -> tuple[Store | None, list[Finding]]:
-    findings = list(_folder(file))
+    findings = [*_folder(file), *_changeable(file)]
     if not file.exists():
         text = f"No jobs yet: {file} is made at the first use."
         return None, [*findings, info("store", text)]
@@ -89,11 +89,25 @@ def _try_out(folder: Path) -> None:
             store.close()
 
 
+def _changeable(file: Path) -> Iterator[Finding]:
+    """May others write into the file, or put another one in its place?"""
+    alternative = "; if others need the folder, set BGTASK_STORE to a file in another one"
+    for path, what_else in ((file.parent, alternative), (file, "")):
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0
+        if mode & 0o022:
+            yield warning(
+                "store-writable",
+                f"{path} has mode {mode:04o}: other users can write there, and who writes into the "
+                "store has the application run its tasks with any arguments.",
+                f"chmod go-w {path}{what_else}",
+            )
+
+
 def _file(file: Path) -> Iterator[Finding]:
     mode = stat.S_IMODE(file.stat().st_mode)
     size = sum(part.stat().st_size for part in (file, Path(f"{file}-wal")) if part.exists())
     yield info("store", f"{file}: {_size(size)}, mode {mode:04o}")
-    if mode & 0o077:
+    if mode & 0o044:
         what = f"{file} has mode {mode:04o}: arguments of jobs can be read by other users."
         yield warning("store-mode", what, f"chmod 600 {file}*")
     if not os.access(file, os.W_OK):
