@@ -20,6 +20,7 @@ from .errors import BgTaskError
 from .handle import Handle
 from .job import Job, JobState, Page
 from .metrics import metrics_text
+from .naming import MAIL_TASK
 from .options import DURABLE, VOLATILE, Options
 from .recovery import lifecycle
 from .runtime import Registry, Runtime
@@ -52,10 +53,8 @@ class BackgroundTasks(Executor):
         self.blueprint: Blueprint = web.create_blueprint(self, metrics=metrics_text)
         "The blueprint of the status pages, for the application's own limits and exemptions."
         options = dataclasses.replace(DURABLE, backoff=mail.backoff)
-        self._mail_task: Task[..., mail.MailReceipt] = Task(
-            self, mail.deliver, mail.TASK_NAME, options
-        )
-        self._registry.tasks[mail.TASK_NAME] = self._mail_task
+        self._mail_task: Task[..., mail.MailReceipt] = Task(self, mail.deliver, MAIL_TASK, options)
+        self._registry.tasks[MAIL_TASK] = self._mail_task
         # By BGTASK_MAIL_RETRIES, of which each app has its own; single operations.
         self._mail_defaults: dict[int, Options] = {}
         if app is not None:
@@ -94,9 +93,7 @@ class BackgroundTasks(Executor):
             start=lambda: lifecycle.start(runtime),
             stop=lambda: lifecycle.drain(runtime, settings.drain_timeout),
         )
-        cli.add_commands(
-            app, self, details=web.details, finish=startup.finish, mail_task=mail.TASK_NAME
-        )
+        cli.add_commands(app, self, details=web.details, finish=startup.finish)
 
     def runtime(self, app: Flask | None = None) -> Runtime:
         """The run-time state of an app, of the current one by default.

@@ -38,7 +38,9 @@ class JobState(StrEnum):
         return self in FINISHED
 
 
-FINISHED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
+#: What did not end well: from these a job can be queued again.
+RETRIABLE = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.LOST})
+FINISHED = RETRIABLE | {JobState.SUCCEEDED}
 WAITING = frozenset({JobState.SCHEDULED, JobState.QUEUED})
 
 

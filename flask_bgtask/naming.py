@@ -7,6 +7,9 @@ from functools import cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+#: The name under which the task that sends mail is registered.
+MAIL_TASK = "flask_bgtask.send_mail"
+
 _CACHED = type(cache(len))
 
 

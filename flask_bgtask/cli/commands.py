@@ -33,15 +33,13 @@ def add_commands(
     *,
     details: Callable[[Runtime, Job], dict[str, Any]],
     finish: Callable[[], None],
-    mail_task: str,
 ) -> None:
     """Give the ``flask`` command of an app the group ``bgtask``.
 
     :param details: what is known of a job besides its status, as plain data without secrets.
     :param finish: says that this process comes to its end.
-    :param mail_task: the name of the task that sends mail.
     """
-    app.extensions[KEY] = Site(bg, bg.runtime(app), details, finish, mail_task)
+    app.extensions[KEY] = Site(bg, bg.runtime(app), details, finish)
     app.cli.add_command(group)
 
 

@@ -29,8 +29,6 @@ class Site:
     "What is known of a job besides its status; arguments with their secrets masked."
     finish: Callable[[], None]
     "Says that this process comes to its end."
-    mail_task: str
-    "Name of the task that sends mail."
 
 
 def current_site() -> Site:

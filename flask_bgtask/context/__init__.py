@@ -10,6 +10,7 @@ from .carriers import (
     capture_builtin,
     restore_locale,
     restore_url,
+    user_id,
 )
 from .current import (
     NullJob,
@@ -54,4 +55,5 @@ __all__ = [
     "submitting_job",
     "take_unwritten",
     "thaw_request",
+    "user_id",
 ]

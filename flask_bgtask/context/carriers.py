@@ -9,7 +9,7 @@ from datetime import timedelta, tzinfo
 from functools import cached_property
 from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, current_app
 from flask.globals import app_ctx
 from werkzeug.routing import MapAdapter
 
@@ -62,13 +62,16 @@ def capture_builtin(app: Flask) -> dict[str, Any]:
         return {}
     captured: dict[str, Any] = {_URL: where_reached(request)}
     if hasattr(app, "login_manager"):
-        captured[OWNER] = _logged_in()
+        captured[OWNER] = user_id()
     if _BABEL in app.extensions:
         captured[_BABEL] = _locale()
     return captured
 
 
-def _logged_in() -> str | None:
+def user_id() -> str | None:
+    """The id of the user whom Flask-Login knows, as text; ``None`` without one."""
+    if not hasattr(current_app, "login_manager"):
+        return None
     from flask_login import current_user
 
     if not current_user or not current_user.is_authenticated:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .delivery import TASK_NAME, deliver
+from .delivery import deliver
 from .failures import MailDeferred, MailRefused, Stage
 from .message import freeze
 from .pool import close_all, close_idle
@@ -10,7 +10,6 @@ from .receipt import MailReceipt
 from .retries import backoff
 
 __all__ = [
-    "TASK_NAME",
     "MailDeferred",
     "MailReceipt",
     "MailRefused",

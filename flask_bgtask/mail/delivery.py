@@ -18,9 +18,6 @@ from .pool import begun, pool_of
 from .receipt import MailReceipt
 from .settings import flask_mail_state, server_of
 
-#: The name under which the mail task is registered.
-TASK_NAME = "flask_bgtask.send_mail"
-
 #: The reply of a server while ``MAIL_SUPPRESS_SEND`` is set.
 SUPPRESSED = "not sent: MAIL_SUPPRESS_SEND is set"
 

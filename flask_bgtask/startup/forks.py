@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
+from traceback import walk_stack
 from typing import Any
 
 from . import gunicorn
-from .placing import attempt, first, stack
+from .placing import attempt, first
 from .watched import renew_finish, watches
 
 #: Who forks, by the start of its module's name and its function (any, if ``None``), and what the
@@ -43,7 +45,7 @@ def _after_fork() -> None:
 
 def _forked_by() -> tuple[str, Any]:
     """What this child is, and gunicorn's worker if it is one."""
-    for frame in stack():
+    for frame, _ in walk_stack(sys._getframe()):
         module = str(frame.f_globals.get("__name__"))
         for prefix, function, kind in FORKS:
             if module.startswith(prefix) and function in (None, frame.f_code.co_name):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import sys
+from traceback import walk_stack
 from typing import Any
 
-from .placing import stack
 from .watched import Once, begin_all, finish
 
 
@@ -15,7 +16,7 @@ def place() -> None:
     With ``--preload`` the app is loaded in the master, which never serves: :mod:`.forks`
     finds the workers.
     """
-    for frame in stack():
+    for frame, _ in walk_stack(sys._getframe()):
         module = str(frame.f_globals.get("__name__"))
         if frame.f_code.co_name == "load_wsgi" and module.startswith("gunicorn.workers."):
             begin_with(frame.f_locals["self"])

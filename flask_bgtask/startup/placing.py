@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +24,3 @@ def attempt(place: Callable[[], None]) -> None:
         place()
     except Exception:
         logger.debug("%s did not work here; the first request tells", place, exc_info=True)
-
-
-def stack() -> Iterator[FrameType]:
-    """The frames of this thread, innermost first."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 
 from ..errors import JobStateError
-from ..job import Job, JobState, Record
+from ..job import RETRIABLE, Job, JobState, Record
 from ..runtime import Runtime
 from ..signals import job_retrying
-
-_AGAIN = (JobState.FAILED, JobState.CANCELLED, JobState.LOST)
 
 
 def cancel(runtime: Runtime, job_id: str) -> Job:
@@ -50,7 +48,7 @@ def requeue(runtime: Runtime, job_id: str) -> Record:
     :raises DuplicateJob: another job holds its ``unique`` key by now.
     """
     record = runtime.record(job_id)
-    if record.state not in _AGAIN:
+    if record.state not in RETRIABLE:
         why = "only a failed, cancelled or lost job can be queued again"
         raise JobStateError(job_id, record.state, why)
     if not record.durable:

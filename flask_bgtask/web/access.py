@@ -9,6 +9,7 @@ from flask import current_app
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from ..context import user_id
 from ..errors import JobNotFound
 from ..job import Job
 from .problems import Problem, not_found
@@ -27,17 +28,6 @@ HOW_TO_OPEN = (
     "@bg.authorize that takes (action, job) and returns True or False. With app.debug or "
     "app.testing everything is open."
 )
-
-
-def user_id() -> str | None:
-    """The id of Flask-Login's user, as text; ``None`` without one."""
-    if not hasattr(current_app, "login_manager"):
-        return None
-    from flask_login import current_user
-
-    if not current_user or not current_user.is_authenticated:
-        return None
-    return str(current_user.get_id())
 
 
 class Access:

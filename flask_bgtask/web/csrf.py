@@ -17,7 +17,7 @@ from flask import current_app, request
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
-from .access import user_id
+from ..context import user_id
 from .problems import Problem
 
 FIELD = "bgtask_token"

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 
+from ..context import user_id
 from ..job import Job, JobState, Page
 from ..runtime import Runtime
 from ..store import Filter
-from .access import Access, user_id
+from .access import Access
 
 #: Jobs that are looked at for one page, and for counts that not everything may be counted in.
 MOST_LOOKED_AT = 2_000

@@ -11,13 +11,13 @@ from typing import Any
 from flask import current_app
 
 from ..job import Job
+from ..naming import MAIL_TASK
 from ..runtime import Runtime
 
 DOTS = "•••"
 
-#: The task that sends mail, and what of a mail is never shown: a mail may hold a link that proves
-#: that somebody reads it, and whoever caused it to be sent must not find that link here.
-MAIL_TASK = "flask_bgtask.send_mail"
+#: What of a mail is never shown: it may hold a link that proves that somebody reads it, and whoever
+#: caused it to be sent must not find that link here.
 MAIL_CONTENT = ("mime", "fields")
 
 #: Letters of a word of ``BGTASK_MASK`` that ordinary words may have in them too.

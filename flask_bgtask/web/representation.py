@@ -9,14 +9,12 @@ from typing import Any
 
 from flask import current_app
 
-from ..job import Job, JobError, JobState, Progress
+from ..job import RETRIABLE, Job, JobError, JobState, Progress
 from ..runtime import Runtime
 from .masking import shown_arguments
 
 #: Seconds after which a client should look again, at least and at most.
 SOONEST, LATEST = 1, 60
-
-_AGAIN = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.LOST})
 
 Allows = Callable[[str, Job], bool]
 "Whether the client may do an action with a job."
@@ -78,7 +76,7 @@ def may_cancel(job: Job) -> bool:
 
 def may_retry(job: Job) -> bool:
     """Whether the job's state lets it run again: its arguments have to be in the store."""
-    return job.state in _AGAIN and job.durable
+    return job.state in RETRIABLE and job.durable
 
 
 def retry_after(job: Job) -> int | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
+from traceback import walk_stack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _gunicorn(environ: WSGIEnvironment) -> Server:
     """A worker has its configuration and says when it stops; only the stack leads to it."""
     if not environ.get("wsgi.multithread"):
         return Server(threads=1)
-    for frame in _frames():
+    for frame, _ in walk_stack(sys._getframe()):
         if frame.f_globals.get("__name__", "").startswith("gunicorn.workers."):
             worker = frame.f_locals.get("self")
             if hasattr(worker, "alive") and hasattr(worker, "cfg"):
@@ -58,13 +58,6 @@ def _gunicorn(environ: WSGIEnvironment) -> Server:
 def _of_worker(worker: Any) -> Server:
     threads = worker.cfg.threads if hasattr(worker, "tpool") else None
     return Server(threads, lambda: not worker.alive)
-
-
-def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 def _waitress(environ: WSGIEnvironment) -> Server:

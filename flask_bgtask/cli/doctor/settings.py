@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...naming import MAIL_TASK
 from .case import Case
 from .finding import Finding, error, info, warning
 
@@ -52,7 +53,7 @@ def _rights(case: Case) -> Iterator[Finding]:
 
 def _mail(case: Case) -> Iterator[Finding]:
     """Only where mail was sent through the store; who sends none needs no Flask-Mail."""
-    if case.store is None or case.site.mail_task not in case.store.tasks():
+    if case.store is None or MAIL_TASK not in case.store.tasks():
         return
     app = case.site.runtime.app
     state = app.extensions.get("mail")
