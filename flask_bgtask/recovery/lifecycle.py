@@ -81,7 +81,7 @@ def drain(runtime: Runtime, timeout: float) -> bool:
     end = time.monotonic() + timeout
     runtime.closed = True
     done = not runtime.has_engine or runtime.engine.drain(timeout)
-    runtime.parts.runner.giving_up.set()
+    runtime.parts.runner.give_up()
     if runtime.has_store:
         _mark_rest(runtime)
     if done:

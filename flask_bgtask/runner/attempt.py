@@ -164,7 +164,3 @@ def shown(value: Any) -> str:
         return repr(value)[:REPR_LENGTH].encode("utf-8", "replace").decode()
     except Exception:
         return f"<{type(value).__name__}>"
-
-
-#: Failures that no retry mends: the row itself cannot be used.
-UNUSABLE = (ArgumentError,)
