@@ -43,6 +43,8 @@ class Capacity:
     "Most jobs of a queue at a time; 0: they are left to other processes."
     queues: Collection[str] | None = None
     "It takes durable jobs of these queues alone; ``None`` for all."
+    obstacle: str | None = None
+    "Why it only submits, and what to write, where that is not the configuration's choice."
 
     def runs(self, queue: str) -> bool:
         """Whether jobs of the queue that only this process can run would ever begin."""

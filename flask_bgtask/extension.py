@@ -16,6 +16,7 @@ from . import cli, databases, mail, parts, scheduler, startup, task, web
 from .arguments import Codec
 from .config import read_settings
 from .context import Carrier, current_app_context, take_unwritten
+from .engine import Capacity
 from .errors import BgTaskError
 from .handle import Handle
 from .job import Job, JobState, Page
@@ -78,6 +79,9 @@ class BackgroundTasks(Executor):
         runtime = Runtime(
             app, settings, self._registry, parts.make_store, parts.make_engine, parts.make_parts
         )
+        obstacle = startup.obstacle()
+        if obstacle is not None and settings.run_workers:
+            runtime.capacity = Capacity(0, obstacle=obstacle)
         runtime.chores.append(lambda: mail.close_idle(runtime))
         runtime.closers.append(lambda: mail.close_all(runtime))
         app.extensions["bgtask"] = runtime

@@ -14,9 +14,10 @@ from flask import Flask
 
 from . import exits, forks, gunicorn, loops, uwsgi, watched
 from .placing import attempt
+from .uwsgi import obstacle
 from .watched import begin, finish
 
-__all__ = ["begin", "finish", "watch"]
+__all__ = ["begin", "finish", "obstacle", "watch"]
 
 
 def watch(app: Flask, start: Callable[[], object], stop: Callable[[], object]) -> None:

@@ -24,18 +24,28 @@ def place() -> None:
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is None or not hasattr(uwsgi, "worker_id") or not first("uwsgi"):
         return
-    if not getattr(uwsgi, "has_threads", True):
-        logger.warning(_NO_THREADS)
+    why = obstacle()
+    if why is not None:
+        logger.warning("No background job runs in this process: %s", why)
     if uwsgi.worker_id() > 0:
         threading.Thread(target=_await_lazy_app, args=(uwsgi,), daemon=True).start()
     else:
         _chain(uwsgi, "post_fork_hook", _begin_uwsgi)
 
 
+def obstacle() -> str | None:
+    """Why no job can run in this process, and what to write; ``None`` if one can.
+
+    Without its option, and before 2.0.27 by default, uWSGI keeps the interpreter's lock between
+    requests: a thread of the application would get no further, but while one is answered.
+    """
+    uwsgi = sys.modules.get("uwsgi")
+    return None if getattr(uwsgi, "has_threads", True) else _NO_THREADS
+
+
 _NO_THREADS = (
-    "uWSGI runs without threads of the application's own: background jobs begin and come no "
-    "further, but while a request is answered. Write enable-threads = true into its configuration "
-    "(--enable-threads on its command line)"
+    "uWSGI lets no thread of the application run; write enable-threads = true into its "
+    "configuration"
 )
 
 

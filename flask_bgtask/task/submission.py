@@ -75,15 +75,24 @@ def check_runs_here(runtime: Runtime, queue: str) -> None:
     """
     if runtime.immediate or runtime.capacity.runs(queue):
         return
-    works = runtime.capacity.workers > 0
-    key, value = ("BGTASK_QUEUES", {queue: 0}) if works else ("BGTASK_RUN_WORKERS", False)
-    which = f"leaves the queue {queue!r} to others" if works else "runs no jobs"
+    key, value, which = _limit(runtime, queue)
     raise ConfigError(
         key,
         value,
-        f"this process {which} and a job that is not durable can run nowhere else; make the "
+        f"this process {which}, and a job that is not durable can run nowhere else; make the "
         "function a task with @bg.task, or submit it with using(durable=True)",
     )
+
+
+def _limit(runtime: Runtime, queue: str) -> tuple[str, object, str]:
+    """The setting by which no job of the queue runs here, its value, and what follows from it."""
+    capacity = runtime.capacity
+    if capacity.workers:
+        return "BGTASK_QUEUES", {queue: 0}, f"leaves the queue {queue!r} to others"
+    which = "runs no jobs"
+    if capacity.obstacle is not None:
+        which += f" ({capacity.obstacle})"
+    return "BGTASK_RUN_WORKERS", runtime.settings.run_workers, which
 
 
 def _row(runtime: Runtime, job_id: str, options: Options) -> Record:

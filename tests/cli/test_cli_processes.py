@@ -125,7 +125,7 @@ def test_uwsgi_s_options(
 
 
 @pytest.mark.parametrize(
-    ("installed", "level"), [("2.0.26", "error"), ("2.0.28", None), (None, "warning")]
+    ("installed", "level"), [("2.0.26", "error"), ("2.0.27", None), (None, "warning")]
 )
 def test_uwsgi_without_threads(
     monkeypatch: pytest.MonkeyPatch, installed: str | None, level: str | None

@@ -12,7 +12,7 @@ from .gunicorn import Gunicorn, gunicorn_of
 from .uwsgi import Uwsgi, uwsgi_of
 
 #: From this version on uWSGI lets threads run unless it is told not to.
-UWSGI_WITH_THREADS = (2, 0, 28)
+UWSGI_WITH_THREADS = (2, 0, 27)
 
 _BESIDE = "For a stop that waits for them: BGTASK_RUN_WORKERS = False and flask bgtask worker"
 
@@ -80,8 +80,8 @@ def _no_threads() -> Iterator[Finding]:
     say = error if known is not None else warning
     yield say(
         "uwsgi-threads",
-        "uWSGI runs without threads of the application's own (before 2.0.28 that is its "
-        "default): jobs begin and come no further, but while a request is answered.",
+        "uWSGI lets no thread of the application run (before 2.0.27 that is its default), and so "
+        "no job: durable ones wait for another process, all others are refused.",
         "enable-threads = true",
     )
 
