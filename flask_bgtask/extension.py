@@ -291,7 +291,7 @@ class BackgroundTasks(Executor):
 
         :raises JobNotFound: there is no such job.
         """
-        return self.runtime().snapshot(job_id)
+        return self.runtime().jobs.get(job_id)
 
     def jobs(
         self,
@@ -312,14 +312,14 @@ class BackgroundTasks(Executor):
         if not 1 <= limit <= 500:
             raise ValueError(f"limit={limit!r}: 1 to 500 is expected")
         wanted = Filter(None if state is None else JobState(state), task, queue, owner)
-        return self.runtime().jobs(wanted, limit=limit, after=after)
+        return self.runtime().jobs.page(wanted, limit=limit, after=after)
 
     def handle(self, job_id: str) -> Handle[Any]:
         """A live :class:`.Handle` for a job that was submitted anywhere.
 
         :raises JobNotFound: there is no such job.
         """
-        return self.runtime().handle(job_id)
+        return self.runtime().handles.open(job_id)
 
     def cancel(self, job_id: str) -> Job:
         """End a waiting job; ask a running one to stop at its next ``checkpoint``.

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from .coroutines import in_event_loop
 from .engine import place, waiting_for
 from .job import Job
+from .jobs import Jobs
 
 T = TypeVar("T")
 
@@ -18,11 +19,13 @@ T = TypeVar("T")
 class Home(Protocol):
     """What a handle asks of the app's run-time state."""
 
-    def snapshot(self, job_id: str) -> Job: ...
-    def is_running(self, job_id: str) -> bool: ...
-    def cancel_waiting(self, job_id: str) -> bool: ...
-    def status_url(self, job_id: str) -> str | None: ...
-    def keep(self, handle: Handle[Any]) -> Callable[[Any], object]: ...
+    jobs: Jobs
+
+    def cancel_waiting(self, job_id: str) -> bool:
+        """Cancel a job that has not begun; whether that was in time."""
+
+    def keep(self, handle: Handle[Any]) -> Callable[[Any], object]:
+        """Do not forget a handle whose callbacks are still to be called; gives what ends that."""
 
 
 class _Waiters(list[Any]):
@@ -95,7 +98,7 @@ class Handle(Future[T]):
 
         :raises JobNotFound: its time to be kept is over.
         """
-        return self._home.snapshot(self.id)
+        return self._home.jobs.get(self.id)
 
     @property
     def status_url(self) -> str | None:
@@ -103,11 +106,11 @@ class Handle(Future[T]):
 
         ``None`` if the app has no status pages.
         """
-        return self._home.status_url(self.id)
+        return self._home.jobs.status_url(self.id)
 
     def running(self) -> bool:
         """Whether the job runs now, in any process."""
-        return not self.done() and self._home.is_running(self.id)
+        return not self.done() and self._home.jobs.is_running(self.id)
 
     def cancel(self) -> bool:
         """Cancel the job if it has not begun; whether it is cancelled now."""

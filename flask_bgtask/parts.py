@@ -108,13 +108,13 @@ def make_engine(runtime: Runtime) -> Engine:
     engine = ThreadsEngine(
         f"bgtask-{runtime.app.name}",
         run=runtime.parts.runner.run,
-        store=lambda: runtime.own_store,
-        claiming=runtime.claiming,
+        store=lambda: runtime.store_as_is,
+        claiming=runtime.columns.claiming,
         pending=lambda: bool(runtime.calls),
         keeper=runtime.keeper,
         capacity=runtime.capacity,
         knows=runtime.parts.runner.knows,
         failed=runtime.troubles.tell,
     )
-    engine.pause_all(runtime.own_store.paused())
+    engine.pause_all(runtime.store_as_is.paused())
     return engine

@@ -103,7 +103,7 @@ def list_command(
     following = None
     if runtime is not None:
         try:
-            page = runtime.jobs(wanted, limit=limit, after=after)
+            page = runtime.jobs.page(wanted, limit=limit, after=after)
         except ValueError as error:
             why = f"{after!r}: what a list ended with is expected"
             raise click.BadParameter(why, param_hint="--after") from error
@@ -135,7 +135,7 @@ def _with(job_id: str) -> Runtime:
 def show_command(id: str, as_json: bool) -> None:
     """Show all that is known of a job."""
     runtime = _with(id)
-    job = runtime.snapshot(id)
+    job = runtime.jobs.get(id)
     details = current_site().details(runtime, job)
     if as_json:
         print_json({**jobs.data(job), **details})

@@ -85,7 +85,7 @@ def _try_out(runtime: Runtime) -> None:
 
     No job waits in a list of no queues, but who asks for one has to show that it lives.
     """
-    runtime.store.claim(Wanted(queues=()), runtime.claiming())
+    runtime.store.claim(Wanted(queues=()), runtime.columns.claiming())
     runtime.engine  # noqa: B018 - it is made here
 
 
@@ -138,7 +138,8 @@ def _begun(runtime: Runtime) -> str:
     else:
         queues = "all queues" + (f" but {', '.join(left)}" if left else "")
     where = runtime.store.file or "a database server"
-    return f"Worker {runtime.worker} of {runtime.app.name!r}: {threads}, {queues}, store {where}"
+    who = f"Worker {runtime.columns.worker} of {runtime.app.name!r}"
+    return f"{who}: {threads}, {queues}, store {where}"
 
 
 def _leave(running: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Flask
 from flask_mail import email_dispatched
 
+from .. import telling
 from ..context import RunningJob
-from ..coroutines import run_to_end
 from ..signals import mail_sent
 from .rebuild import rebuild
 from .receipt import MailReceipt
@@ -16,7 +17,7 @@ from .receipt import MailReceipt
 
 def is_awaited() -> bool:
     """Whether somebody listens, who may take his time."""
-    return any(each.receivers and not each.is_muted for each in (email_dispatched, mail_sent))
+    return telling.is_heard(email_dispatched) or telling.is_heard(mail_sent)
 
 
 def announce(app: Flask, frozen: dict[str, Any], receipt: MailReceipt, job: RunningJob) -> None:
@@ -27,21 +28,15 @@ def announce(app: Flask, frozen: dict[str, Any], receipt: MailReceipt, job: Runn
     """
     try:
         _dispatched(app, frozen)
-        if mail_sent.receivers and not mail_sent.is_muted:
+        if telling.is_heard(mail_sent):
             runtime = app.extensions["bgtask"]
-            runtime.send(mail_sent, runtime.record(job.id), receipt=receipt)
+            runtime.send(mail_sent, runtime.jobs.record(job.id), receipt=receipt)
     except Exception:
-        app.logger.exception("mail %s was sent, but telling so failed", receipt.message_id)
+        text = "mail %s was sent, but telling so failed"
+        telling.log(app, logging.ERROR, text, receipt.message_id, exc_info=True)
 
 
 def _dispatched(app: Flask, frozen: dict[str, Any]) -> None:
-    if not email_dispatched.receivers or email_dispatched.is_muted:
-        return
-    message = rebuild(frozen)
-    for receiver in email_dispatched.receivers_for(app):
-        try:
-            run_to_end(receiver(app, message=message))
-        except Exception:
-            app.logger.exception(
-                "receiver %r of email-dispatched failed for mail %s", receiver, message.msgId
-            )
+    if telling.is_heard(email_dispatched):
+        message = rebuild(frozen)
+        telling.send(app, email_dispatched, f"mail {message.msgId}", message=message)

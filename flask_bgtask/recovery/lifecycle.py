@@ -123,13 +123,13 @@ def _lose(runtime: Runtime, job_id: str) -> None:
     record = runtime.store.get(job_id)
     if record is None or record.state.finished:
         return
-    ending = runtime.ending(record, JobState.LOST)
+    ending = runtime.columns.ending(record, JobState.LOST)
     lost = runtime.store.change(job_id, ending, states=(record.state,), token=record.token)
     if lost is None:
         return
     text = "job %s (%s) is lost: its process ends"
     runtime.log(logging.ERROR, text, job_id, record.task)
-    handle = runtime.settle(job_id)
+    handle = runtime.handles.settle(job_id)
     if handle is not None:
         handle.resolve(error=JobLost("the process of this job ended before it did"))
     runtime.send(job_lost, lost)
@@ -140,7 +140,7 @@ def _run_closers(runtime: Runtime) -> None:
         try:
             close()
         except Exception:
-            runtime.app.logger.exception("%r failed", close)
+            runtime.log(logging.ERROR, "%r failed", close, exc_info=True)
 
 
 def _close(runtime: Runtime, timeout: float | None = None) -> None:

@@ -64,9 +64,7 @@ class Recovery:
             changed.state,
         )
         if changed.state.finished:
-            handle = runtime.settle(record.id)
-            if handle is not None:
-                runtime.resolve(handle, changed)
+            runtime.tell_handle(changed)
         runtime.send(signal, changed)
 
     def _verdict(self, record: Record) -> tuple[dict[str, Any], NamedSignal | None]:
@@ -74,9 +72,9 @@ class Recovery:
         if record.state.finished:
             return {"holds": False}, None
         if record.cancel_requested:
-            return self._runtime.ending(record, JobState.CANCELLED), job_cancelled
+            return self._runtime.columns.ending(record, JobState.CANCELLED), job_cancelled
         if not record.durable or (record.on_crash == "fail" and not record.drained):
-            ending = self._runtime.ending(record, JobState.LOST)
+            ending = self._runtime.columns.ending(record, JobState.LOST)
             return {**ending, "error": _error("JobLost", _LOST)}, job_lost
         if record.drained:
             # Its process was told to stop: neither a crash nor one of its attempts.
@@ -84,7 +82,7 @@ class Recovery:
             return {**_AGAIN, "attempt": attempt, "drained": False}, job_retrying
         crashes = min(record.crashes, POISON) + 1
         if crashes >= POISON:
-            ending = self._runtime.ending(record, JobState.FAILED)
+            ending = self._runtime.columns.ending(record, JobState.FAILED)
             return {**ending, "crashes": crashes, "error": _error("Poison", _POISON)}, job_failed
         return {**_AGAIN, "crashes": crashes}, job_retrying
 

@@ -63,9 +63,7 @@ class Watcher:
         runtime = self._runtime
         if record.id in runtime.running:
             return  # it runs here by now, and its runner will tell more
-        handle = runtime.settle(record.id)
-        if handle is not None:
-            runtime.resolve(handle, record)
+        runtime.tell_handle(record)
 
     def flush(self) -> float | None:
         """Duty: write what the store keeps back."""

@@ -65,13 +65,13 @@ class Ending:
     ) -> Record | None:
         """Write the end, resolve the handle; ``None`` if this attempt was not the one to end it."""
         runtime, record = self._runtime, job.record
-        columns = {**runtime.ending(record, state), **job.unwritten(), **columns}
+        columns = {**runtime.columns.ending(record, state), **job.unwritten(), **columns}
         ended = self._writer.persist(lambda: self._write_end(record, columns))
         if ended is None:
             return None
         if error is not None:
             self._log_failure(ended, error)
-        handle = runtime.settle(record.id)
+        handle = runtime.handles.settle(record.id)
         if handle is not None:
             resolve = functools.partial(handle.resolve, result=result, error=error)
             runtime.tell(handle.resolve_cancelled if state is JobState.CANCELLED else resolve)
@@ -81,7 +81,7 @@ class Ending:
         runtime = self._runtime
         call = runtime.calls.get(record.id)
         ended = None if call is None else runtime.fresh.end(call, columns)
-        if ended is None and runtime.own_store.end(record, columns):
+        if ended is None and runtime.store_as_is.end(record, columns):
             ended = record.copy(**columns)
         return ended
 
@@ -90,7 +90,7 @@ class Ending:
         if not signal.receivers:
             return
         with suppress(StoreError):  # the row knows what was reported and asked for meanwhile
-            ended = runtime.own_store.get(ended.id) or ended
+            ended = runtime.store_as_is.get(ended.id) or ended
         runtime.send(signal, ended)
 
     def _log_failure(self, record: Record, error: BaseException) -> None:
@@ -117,7 +117,9 @@ class Ending:
             **job.unwritten(),
         }
         again = self._writer.persist(
-            lambda: runtime.own_store.change(record.id, columns, states=RUNNING, token=record.token)
+            lambda: runtime.store_as_is.change(
+                record.id, columns, states=RUNNING, token=record.token
+            )
         )
         if again is None:
             return
@@ -141,13 +143,13 @@ class Ending:
     def lose(self, record: Record) -> None:
         """A job whose function and arguments were in the memory of a process that is gone."""
         runtime = self._runtime
-        ended = runtime.own_store.change(
+        ended = runtime.store_as_is.change(
             record.id,
-            runtime.ending(record, JobState.LOST),
+            runtime.columns.ending(record, JobState.LOST),
             states=RUNNING,
             token=record.token,
         )
-        handle = runtime.settle(record.id)
+        handle = runtime.handles.settle(record.id)
         if handle is not None:
             handle.resolve(error=JobLost())
         if ended is not None:
@@ -163,7 +165,9 @@ class Ending:
             "process": None,
         }
         self._writer.persist(
-            lambda: runtime.own_store.change(record.id, columns, states=RUNNING, token=record.token)
+            lambda: runtime.store_as_is.change(
+                record.id, columns, states=RUNNING, token=record.token
+            )
         )
         runtime.log(
             logging.WARNING,
@@ -174,5 +178,5 @@ class Ending:
 
     def release_late(self, record: Record) -> None:
         """The thread of an attempt that was given up came back: its keys are free again."""
-        store = self._runtime.own_store
+        store = self._runtime.store_as_is
         self._writer.persist(lambda: store.change(record.id, {"holds": False}, token=record.token))

@@ -88,7 +88,7 @@ class Runner:
                 if not call.written:
                     runtime.write_soon()
                 return record
-        return runtime.own_store.claim(Wanted(job_id=job_id), runtime.claiming())
+        return runtime.store_as_is.claim(Wanted(job_id=job_id), runtime.columns.claiming())
 
     def _attempt(self, record: Record, call: Call | None, job: RunningJob) -> None:
         runtime = self._runtime

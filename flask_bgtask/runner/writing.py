@@ -51,7 +51,7 @@ class Writer:
         """Write progress, log lines or the memo of a running attempt."""
         runtime = self._runtime
         try:
-            record = runtime.own_store.change(
+            record = runtime.store_as_is.change(
                 job.record.id, columns, states=RUNNING, token=job.record.token
             )
         except StoreError as error:

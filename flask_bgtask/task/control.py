@@ -18,12 +18,12 @@ def cancel(runtime: Runtime, job_id: str) -> Job:
     """
     while True:
         if runtime.cancel_waiting(job_id):
-            return runtime.snapshot(job_id)
+            return runtime.jobs.get(job_id)
         asked = runtime.store.change(job_id, {"cancel_requested": True}, states=(JobState.RUNNING,))
         if asked is not None:
             runtime.ask_to_stop(job_id)
-            return runtime.show(asked)
-        record = runtime.record(job_id)
+            return runtime.jobs.show(asked)
+        record = runtime.jobs.record(job_id)
         if record.state.finished:
             raise JobStateError(job_id, record.state, "it has ended already")
 
@@ -37,7 +37,7 @@ def retry(runtime: Runtime, job_id: str) -> Job:
     """
     again = requeue(runtime, job_id)
     runtime.deliver(again)
-    return runtime.show(again)
+    return runtime.jobs.show(again)
 
 
 def requeue(runtime: Runtime, job_id: str) -> Record:
@@ -47,7 +47,7 @@ def requeue(runtime: Runtime, job_id: str) -> Record:
     :raises JobStateError: its state forbids it, or its arguments are gone.
     :raises DuplicateJob: another job holds its ``unique`` key by now.
     """
-    record = runtime.record(job_id)
+    record = runtime.jobs.record(job_id)
     if record.state not in RETRIABLE:
         why = "only a failed, cancelled or lost job can be queued again"
         raise JobStateError(job_id, record.state, why)
@@ -58,7 +58,7 @@ def requeue(runtime: Runtime, job_id: str) -> Record:
         raise JobStateError(job_id, record.state, "the thread of its last attempt still runs")
     again = runtime.store.change(job_id, _anew(), states=(record.state,), token=record.token)
     if again is None:
-        raise JobStateError(job_id, runtime.record(job_id).state, "its state has just changed")
+        raise JobStateError(job_id, runtime.jobs.record(job_id).state, "its state has just changed")
     runtime.send(job_retrying, again)
     return again
 

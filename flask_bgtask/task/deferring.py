@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -39,7 +40,8 @@ def defer(
         try:
             _follow(handle, accept())
         except Exception as error:
-            runtime.app.logger.exception("job %s was not accepted after the commit", handle.id)
+            text = "job %s was not accepted after the commit"
+            runtime.log(logging.ERROR, text, handle.id, exc_info=True)
             handle.resolve(error=error)
 
     def rolled_back() -> None:

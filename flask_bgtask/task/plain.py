@@ -58,7 +58,7 @@ def submit_plain(
 def _note(runtime: Runtime, call: Call) -> None:
     runtime.calls[call.id] = call
     runtime.fresh.append(call)
-    if runtime.own_store.shared:
+    if runtime.store_as_is.shared:
         note_unwritten()
     if job_submitted.receivers:  # before the job begins, so that they hear of it in this order
         _tell(runtime, call)

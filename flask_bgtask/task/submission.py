@@ -210,18 +210,18 @@ def _accept(runtime: Runtime, record: Record, call: Call) -> Handle[Any]:
     start = engine.reserve(record) if record.state is JobState.QUEUED else None
     try:
         if start is not None:
-            runtime.begin(record)
+            runtime.columns.begin(record)
             call.has_place = True
         else:
             record.home = store.process
             _check_room(runtime, record)
         _add(runtime, store, record, call)
     except BaseException as error:
-        runtime.settle(record.id)
+        runtime.handles.settle(record.id)
         if start is not None:
             engine.release(record)
         if isinstance(error, DuplicateJob) and call.options.on_duplicate == "return":
-            return runtime.handle(error.job_id)
+            return runtime.handles.open(error.job_id)
         raise
     try:
         if job_submitted.receivers:  # before the job begins, so that they hear of it in this order

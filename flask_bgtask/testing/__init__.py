@@ -56,12 +56,12 @@ class Captured:
     def __init__(self, runtime: Runtime, engine: HoldingEngine) -> None:
         self._runtime = runtime
         self._engine = engine
-        self._before = {job.id for job in runtime.jobs(Filter(), limit=10_000)}
+        self._before = {job.id for job in runtime.jobs.page(Filter(), limit=10_000)}
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs as they are now, oldest first."""
-        page = self._runtime.jobs(Filter(), limit=10_000)
+        page = self._runtime.jobs.page(Filter(), limit=10_000)
         return [job for job in reversed(page.items) if job.id not in self._before]
 
     def arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -105,7 +105,7 @@ def drain(app: Flask, timeout: float = 10) -> bool:
 def _unfinished(runtime: Runtime, end: float) -> list[Job]:
     found = []
     for state in (JobState.RUNNING, *WAITING):
-        found += runtime.jobs(Filter(state=state), limit=100).items
+        found += runtime.jobs.page(Filter(state=state), limit=100).items
     return [
         job for job in found if job.state is not JobState.SCHEDULED or job.run_at.timestamp() <= end
     ]

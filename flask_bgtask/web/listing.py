@@ -52,7 +52,7 @@ def _jobs(runtime: Runtime, wanted: Filter, below: int | None = None) -> Iterato
     while True:
         now = time.time()
         rows = runtime.store.listing(wanted, limit=_AT_ONCE, after=below, now=now, brief=True)
-        yield from map(runtime.show, rows)
+        yield from map(runtime.jobs.show, rows)
         if len(rows) < _AT_ONCE:
             return
         below = rows[-1].seq

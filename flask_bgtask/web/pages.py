@@ -94,7 +94,7 @@ def see_page(runtime: Runtime, job_id: str | None = None) -> BaseResponse:
 
 def _root(runtime: Runtime) -> str:
     """Path of the list, below the request's script root."""
-    return (runtime.status_url("") or "").rstrip("/")
+    return (runtime.jobs.status_url("") or "").rstrip("/")
 
 
 def _page(runtime: Runtime, template: str, **values: Any) -> Response:

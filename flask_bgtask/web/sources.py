@@ -45,9 +45,9 @@ class JobSource:
         self, runtime: Runtime, job: Job, rights: Collection[str], seen: str | None
     ) -> None:
         self._store = runtime.store
-        self._show = runtime.show
+        self._show = runtime.jobs.show
         self._job_id = job.id
-        self._base = runtime.status_url(job.id)
+        self._base = runtime.jobs.status_url(job.id)
         self._rights = rights
         self._seen = seen
         self.finished = job.state.finished and self._event(job).id == seen
@@ -87,7 +87,7 @@ class ListSource:
     def __init__(self, runtime: Runtime, rights: Callable[[Job], Rights], seen: str | None) -> None:
         self._runtime = runtime
         self._ask = rights
-        self._root = (runtime.status_url("") or "").rstrip("/")
+        self._root = (runtime.jobs.status_url("") or "").rstrip("/")
         self._environ = request.environ
         known = seen is not None and seen.isascii() and seen.isdigit() and len(seen) < 16
         self._since = int(seen or 0) / 1000 - OVERLAP if known else 0.0
@@ -102,7 +102,7 @@ class ListSource:
         if not self._is_due(woken):
             return []
         now = time.time()
-        jobs = [self._runtime.show(record) for record in self._changed(now)]
+        jobs = [self._runtime.jobs.show(record) for record in self._changed(now)]
         self._ask_for([job for job in jobs if job.id not in self._rights])
         told = [
             _status(job, f"{self._root}/{job.id}", rights)

@@ -134,4 +134,4 @@ class Views:
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _status(self, runtime: Runtime, job: Job, events: bool) -> dict[str, Any]:
-        return status(job, runtime.status_url(job.id), self._access.allows, events=events)
+        return status(job, runtime.jobs.status_url(job.id), self._access.allows, events=events)
