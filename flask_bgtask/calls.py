@@ -46,7 +46,7 @@ class Call:
     copied: Context | None = None
     created_at: float = 0.0
 
-    # A plain job as an engine sees it: see `engine.Waiting`.
+    # A plain job as an engine sees it: see `engine.WaitingJob`.
     queue: str = VOLATILE.queue
     priority: int = VOLATILE.priority
     serial: str | None = None

@@ -21,7 +21,7 @@ Errand = tuple[str, str, Record | None]
 "A job for a thread: its id, its queue, and its row if this process has claimed it."
 
 
-class Waiting(Protocol):
+class WaitingJob(Protocol):
     """What an engine asks of a job that waits: see :class:`.Record`."""
 
     id: str
@@ -57,7 +57,7 @@ class Engine(Protocol):
     def start(self, *, serve: bool) -> None:
         """Begin to work; with ``serve`` also on jobs that other processes left."""
 
-    def reserve(self, job: Waiting) -> Callable[[Errand], None] | None:
+    def reserve(self, job: WaitingJob) -> Callable[[Errand], None] | None:
         """Keep a free thread of this process for a new job, which then begins without a claim.
 
         :return: takes the job, without fail; ``None`` if no thread is free. Who does not call it
@@ -65,10 +65,10 @@ class Engine(Protocol):
         :raises RuntimeError: after the shutdown.
         """
 
-    def release(self, job: Waiting) -> None:
+    def release(self, job: WaitingJob) -> None:
         """Give the reserved thread back: the insert failed."""
 
-    def deliver(self, job: Waiting) -> None:
+    def deliver(self, job: WaitingJob) -> None:
         """A job waits (again); see that it runs.
 
         :raises RuntimeError: a new one, that only this process could run, after the shutdown.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from ..coroutines import in_event_loop
-from ..engine import Errand, Run, Waiting
+from ..engine import Errand, Run, WaitingJob
 
 
 class InlineEngine:
@@ -21,14 +21,14 @@ class InlineEngine:
     def start(self, *, serve: bool) -> None:
         """There is nothing to start."""
 
-    def reserve(self, job: Waiting) -> Callable[[Errand], None] | None:
+    def reserve(self, job: WaitingJob) -> Callable[[Errand], None] | None:
         """There is always a place: the caller's own."""
         return self._run_now
 
-    def release(self, job: Waiting) -> None:
+    def release(self, job: WaitingJob) -> None:
         """Nothing is kept."""
 
-    def deliver(self, job: Waiting) -> None:
+    def deliver(self, job: WaitingJob) -> None:
         """Run the job now; one that is to be tried again, again."""
         self._run_now((job.id, job.queue, None))
 
@@ -72,10 +72,10 @@ class HoldingEngine(InlineEngine):
         # Guards the list: jobs may be submitted from several threads.
         self._lock = threading.Lock()
 
-    def reserve(self, job: Waiting) -> None:
+    def reserve(self, job: WaitingJob) -> None:
         """No job starts by itself."""
 
-    def deliver(self, job: Waiting) -> None:
+    def deliver(self, job: WaitingJob) -> None:
         """Keep the job."""
         with self._lock:
             if job.id not in self._held:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 
-from ...engine import Waiting
+from ...engine import WaitingJob
 
 #: Jobs of a queue that have the same priority, in the order of their submission.
-_Line = deque[Waiting]
+_Line = deque[WaitingJob]
 
 #: Withdrawn jobs that a line keeps at least, so that a short one is not rebuilt all the time.
 _SLACK = 64
@@ -21,10 +21,10 @@ class Backlog:
         # At the head of each line is a job that waits; there is no empty one. A job that is
         # withdrawn further back stays where it is until it comes to the head.
         self._lines: dict[tuple[str, int], _Line] = {}
-        self.jobs: dict[str, Waiting] = {}
+        self.jobs: dict[str, WaitingJob] = {}
         "Those that wait, by their ids."
 
-    def push(self, job: Waiting) -> None:
+    def push(self, job: WaitingJob) -> None:
         """Add a job."""
         key = (job.queue, job.priority)
         line = self._lines.get(key)
@@ -33,7 +33,9 @@ class Backlog:
         line.append(job)
         self.jobs[job.id] = job
 
-    def best(self, allowed: Callable[[str], bool], awaited: Collection[str] = ()) -> Waiting | None:
+    def best(
+        self, allowed: Callable[[str], bool], awaited: Collection[str] = ()
+    ) -> WaitingJob | None:
         """An awaited job, or the one that comes first, among the allowed queues; it stays."""
         for job_id in awaited:
             job = self.jobs.get(job_id)
@@ -67,5 +69,5 @@ class Backlog:
             del self._lines[key]
 
 
-def _rank(job: Waiting) -> tuple[int, float]:
+def _rank(job: WaitingJob) -> tuple[int, float]:
     return -job.priority, job.created_at

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import queue
 import threading
-import weakref
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ...engine import Capacity, Errand, Run, Waiting, place
-from ...errors import BgTaskError, StoreError
-from ...job import JobState, Record
+from ...engine import Capacity, Errand, Run, WaitingJob
+from ...errors import BgTaskError
+from ...job import Record
 from ...keeper import Keeper
-from ...store import Store, Wanted
+from ...store import Store
+from .asking import Asker
 from .backlog import Backlog
-from .lending import Lender, Lending
+from .lending import Lender, Loans
 from .places import Give, Places
-from .workers import Inbox, dismiss, start_worker
-
-logger = logging.getLogger("flask_bgtask")
+from .workers import Crew
 
 #: Seconds until it is tried again where the store could not be read, or no thread be started.
 LOOK_AGAIN = 1.0
@@ -29,11 +24,11 @@ _SHUT = "cannot schedule new futures after shutdown"
 
 
 class ThreadsEngine:
-    """A pool of daemon threads, each of which needs a place to work.
+    """A pool of threads, each of which needs a place to work.
 
     What waits and only this process can run is in a :class:`.Backlog`; all other jobs wait in the
-    store, from which a worker with a place claims the best one. The threads are daemons, since
-    the standard pool's are waited for without limit when the interpreter ends.
+    store, from which a worker with a place claims the best one (:class:`.Asker`). Who may work is
+    decided here, under one lock.
 
     :param run: executes a job.
     :param store: gives the app's store.
@@ -58,24 +53,21 @@ class ThreadsEngine:
         knows: Callable[[str], bool],
         failed: Callable[[Exception], None],
     ) -> None:
-        self._name = name
-        self._run = run
+        self.run = run
+        "Executes a job; for the threads."
         self._store = store
-        self._claiming = claiming
         self._pending = pending
         self._keeper = keeper
-        self._queues = capacity.queues
-        self._knows = knows
         self._failed = failed
+        self._asker = Asker(store, claiming, knows, capacity.queues)
         # Guards all that follows. The condition on it is notified, once this is closed, when a
         # place or a thread is given up, or a waiting job is withdrawn.
         self._lock = threading.Lock()
         self._less = threading.Condition(self._lock)
-        self._inbox: Inbox = queue.SimpleQueue()
-        self._threads: set[threading.Thread] = set()
-        self._places = Places(capacity, self._inbox.put, self._start_thread)
+        self._crew = Crew(name, self)
+        self._places = Places(capacity, self._crew.give, self._crew.start_thread)
         self._seats = self._places.seats
-        self._awaited: Counter[str] = Counter()  # jobs that workers here wait for
+        self._loans = Loans(self._places)
         self._backlog = Backlog()
         self._serving = False  # other processes' jobs too
         self._closed = False  # no new job is accepted
@@ -85,11 +77,6 @@ class ThreadsEngine:
         # Whether the store may have a job for us: set before a worker is woken and cleared before
         # it claims, so that nothing that comes in between is overlooked.
         self._unseen = False
-        # Held around a claim and the taking of its queue's place, so that two workers cannot
-        # both get the last place of a queue.
-        self._claim_lock = threading.Lock()
-        self._look_again = self.look  # one object, by which the keeper knows it again
-        weakref.finalize(self, _dismiss_all, self._inbox, self._threads).atexit = False
 
     # What others ask of it.
 
@@ -101,7 +88,7 @@ class ThreadsEngine:
             self.pause_all(self._store().paused())
         self.look()
 
-    def reserve(self, job: Waiting) -> Give | None:
+    def reserve(self, job: WaitingJob) -> Give | None:
         """See :meth:`.Engine.reserve`."""
         try:
             if self._seats and job.serial is None:
@@ -110,7 +97,7 @@ class ThreadsEngine:
             pass  # another thread was faster
         return self._reserve(job)
 
-    def _reserve(self, job: Waiting) -> Give | None:
+    def _reserve(self, job: WaitingJob) -> Give | None:
         places = self._places
         if places.taken >= places.number and not self._closed:
             return None  # seen without the lock: what changes meanwhile finds the job waiting
@@ -128,7 +115,7 @@ class ThreadsEngine:
             places.count(job.queue, 1)
             return give
 
-    def release(self, job: Waiting) -> None:
+    def release(self, job: WaitingJob) -> None:
         """See :meth:`.Engine.release`."""
         with self._lock:
             self._places.give_back()
@@ -137,7 +124,7 @@ class ThreadsEngine:
             self._end_if_done()
         self._tell()
 
-    def deliver(self, job: Waiting) -> None:
+    def deliver(self, job: WaitingJob) -> None:
         """See :meth:`.Engine.deliver`."""
         with self._lock:
             if self._closed and not job.attempt and not job.durable:
@@ -200,55 +187,37 @@ class ThreadsEngine:
 
     def _wait(self, timeout: float | None) -> bool:
         """Wait until all is done and the threads have ended, but for the calling one."""
-        me = threading.current_thread()
 
         def done() -> bool:
-            return self._threads <= {me} and not (self._claims and self._pending())
+            return self._crew.gone() and not (self._claims and self._pending())
 
         with self._lock:
             return self._less.wait_for(done, timeout)
 
     # Workers, each with a place.
 
-    def work(self, errand: Errand | None) -> bool:
-        """Do an errand and whatever waits; whether the thread is to stay."""
-        lending = Lending(self)
-        place.lend = lending.lend
-        found = self._next() if errand is None else errand
-        del errand
-        while isinstance(found, tuple):
-            self._tell()
-            queue = found[1]
-            lending.begin(queue)
-            self._execute(found)
-            del found  # and with it all that it keeps alive
-            lending.end()
-            found = self._next(queue)
-        self._tell()
-        place.lend = None
-        return found
-
     def forget_me(self) -> None:
         """The calling thread ends."""
         with self._lock:
-            self._threads.discard(threading.current_thread())
+            self._crew.leave()
             self._less.notify_all()
 
-    def _execute(self, errand: Errand) -> None:
-        job_id, _, claimed = errand
-        try:
-            self._run(job_id, claimed)
-        except StoreError as error:  # it was not begun, and is claimed from the store later
-            self._failed(error)
-            self._keeper.poke(self._look_again, LOOK_AGAIN)
-        except BaseException:
-            logger.exception("job %s could not be executed", job_id)
+    def look_later(self, error: Exception) -> None:
+        """Tell of what kept a job from beginning, and look for it again."""
+        self._failed(error)
+        self._keeper.poke(self.look, LOOK_AGAIN)
 
-    def _next(self, left: str | None = None) -> Errand | bool:
+    def next(self, left: str | None = None) -> Errand | bool:
         """The best job for a worker's place; or the place is given up: whether to stay idle.
 
         :param left: the queue of the job that the worker has just ended.
         """
+        found = self._next(left)
+        if self._no_thread is not None:
+            self._tell()
+        return found
+
+    def _next(self, left: str | None) -> Errand | bool:
         while True:
             with self._lock:
                 if left is not None:
@@ -267,13 +236,13 @@ class ThreadsEngine:
         if self._places.limited(queue):
             self._unseen = True  # there may be some that wait for a place in this queue
 
-    def _best(self) -> Waiting | None:
+    def _best(self) -> WaitingJob | None:
         """The best job of the backlog: one that a worker here waits for, or the first."""
         if not self._backlog.jobs:
             return None
-        return self._backlog.best(self._places.allows, self._awaited)
+        return self._backlog.best(self._places.allows, self._loans.awaited)
 
-    def _take(self, job: Waiting, claimed: Record | None = None) -> Errand:
+    def _take(self, job: WaitingJob, claimed: Record | None = None) -> Errand:
         self._backlog.remove(job.id)
         self._places.count(job.queue, 1)
         self._looking = False
@@ -285,18 +254,28 @@ class ThreadsEngine:
         self._looking = False
         stay = self._places.rest(stay=not self._closed)
         if not stay:
-            self._threads.discard(threading.current_thread())
+            self._crew.leave()
         self._end_if_done()
         return stay
 
-    def _claim(self, best: Waiting | None) -> Errand | None:
+    def _claim(self, best: WaitingJob | None) -> Errand | None:
         """A job of the store that is better than our own best one, or that one."""
-        with self._claim_lock:
+        with self._asker.turn:
             with self._lock:
                 self._unseen = False
-                wanted = self._wanted(best)
-                awaited = [job_id for job_id in self._awaited if job_id not in self._backlog.jobs]
-            record = self._ask(wanted, awaited)
+                without, others = self._places.shut(), self._serving
+                awaited = [each for each in self._loans.awaited if each not in self._backlog.jobs]
+            try:
+                record = self._asker.ask(
+                    without=without,
+                    others=others,
+                    better_than=None if best is None else (best.priority, best.created_at),
+                    awaited=awaited,
+                    takes=self._takes,
+                )
+            except Exception as error:
+                self.look_later(error)
+                record = None
             with self._lock:
                 if record is not None or best is not None:
                     self._unseen = True  # there may be more
@@ -310,33 +289,9 @@ class ThreadsEngine:
                     return self._take(best)
         return None
 
-    def _ask(self, wanted: Wanted, awaited: list[str]) -> Record | None:
-        try:
-            return self._claim_awaited(awaited) or self._store().claim(wanted, self._claiming())
-        except Exception as error:
-            self._failed(error)
-            self._keeper.poke(self._look_again, LOOK_AGAIN)
-            return None
-
-    def _wanted(self, best: Waiting | None) -> Wanted:
-        return Wanted(
-            queues=self._queues,
-            without=self._places.shut(),
-            others=self._serving,
-            better_than=None if best is None else (best.priority, best.created_at),
-            knows=self._knows,
-        )
-
-    def _claim_awaited(self, job_ids: list[str]) -> Record | None:
-        """Claim a job that a worker here waits for, before all others."""
-        for record in self._store().get_many(job_ids) if job_ids else ():
-            with self._lock:
-                allowed = self._places.takes(record)
-            if record.state is JobState.QUEUED and allowed and self._knows(record.task):
-                claimed = self._store().claim(Wanted(job_id=record.id), self._claiming())
-                if claimed is not None:
-                    return claimed
-        return None
+    def _takes(self, record: Record) -> bool:
+        with self._lock:
+            return self._places.takes(record)
 
     def _fill(self) -> None:
         """Send a worker if there is a free place and something to look for."""
@@ -357,12 +312,7 @@ class ThreadsEngine:
         error, self._no_thread = self._no_thread, None
         if error is not None:
             text = f"no thread can be started for the jobs that wait, and is tried again: {error}"
-            self._failed(BgTaskError(text))
-            self._keeper.poke(self._look_again, LOOK_AGAIN)
-
-    def _start_thread(self) -> None:
-        name = f"{self._name}-{len(self._threads)}"
-        self._threads.add(start_worker(self, self._inbox, name))
+            self.look_later(BgTaskError(text))
 
     def _end_if_done(self) -> None:
         """Once closed and with nothing left to do, let idle threads go."""
@@ -370,42 +320,25 @@ class ThreadsEngine:
             return
         self._less.notify_all()
         if not self._places.taken:
-            dismiss(self._inbox, self._places.idle)
+            self._crew.dismiss(self._places.idle)
             self._places.idle = 0
 
     # Waiting inside a task.
 
     def lend(self, lender: Lender, job_id: str) -> None:
-        """A worker begins to wait for a job: from its first wait on, its place is free."""
+        """A worker begins to wait for a job."""
         with self._lock:
-            if not lender.waits:
-                self._places.number += 1
-                self._places.count(lender.queue, -1)
-            lender.waits[job_id] += 1
-            self._awaited[job_id] += 1
+            self._loans.begin(lender, job_id)
             self._unseen = True
             self._fill()
         self._tell()
 
     def take_back(self, lender: Lender, job_id: str) -> None:
-        """A worker has stopped waiting for a job; after its last wait it has its place back."""
+        """A worker has stopped waiting for a job."""
         with self._lock:
-            self._end_waits(lender, Counter((job_id,)) & lender.waits)
+            self._loans.end(lender, job_id)
 
-    def end_waits(self, lender: Lender) -> None:
-        """A worker's job has ended, and with it whatever it waited for."""
+    def take_all_back(self, lender: Lender) -> None:
+        """A worker's job has ended."""
         with self._lock:
-            self._end_waits(lender, lender.waits)
-
-    def _end_waits(self, lender: Lender, waits: Counter[str]) -> None:
-        if waits:  # else they ended with the attempt
-            self._awaited -= waits
-            lender.waits = lender.waits - waits
-            if not lender.waits:
-                self._places.clear_seats()
-                self._places.number -= 1
-                self._places.count(lender.queue, 1)
-
-
-def _dismiss_all(inbox: Inbox, threads: set[threading.Thread]) -> None:
-    dismiss(inbox, len(threads))
+            self._loans.end_all(lender)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from .places import Places
+
 if TYPE_CHECKING:
     from .engine import ThreadsEngine
 
@@ -29,7 +31,7 @@ class Lending:
     def end(self) -> None:
         """The job's attempt has ended: nothing waits for anything any more."""
         if self._lender is not None:
-            self._engine.end_waits(self._lender)
+            self._engine.take_all_back(self._lender)
             self._lender = None
 
     def lend(self, job_id: str) -> AbstractContextManager[None]:
@@ -60,3 +62,38 @@ class Lender:
             yield
         finally:
             self._engine.take_back(self, job_id)
+
+
+class Loans:
+    """The places that are lent; not thread-safe, its owner has the lock."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self.awaited: Counter[str] = Counter()
+        "Jobs that workers here wait for, and how many do."
+
+    def begin(self, lender: Lender, job_id: str) -> None:
+        """A worker begins to wait for a job: from its first wait on, its place is free."""
+        if not lender.waits:
+            self._places.number += 1
+            self._places.count(lender.queue, -1)
+        lender.waits[job_id] += 1
+        self.awaited[job_id] += 1
+
+    def end(self, lender: Lender, job_id: str) -> None:
+        """It waits no more: after its last wait it has its place back."""
+        if job_id in lender.waits:  # else it ended with the attempt
+            self._end(lender, Counter((job_id,)))
+
+    def end_all(self, lender: Lender) -> None:
+        """Its job has ended, and with it whatever it waited for."""
+        if lender.waits:
+            self._end(lender, lender.waits)
+
+    def _end(self, lender: Lender, waits: Counter[str]) -> None:
+        self.awaited -= waits
+        lender.waits = lender.waits - waits
+        if not lender.waits:
+            self._places.clear_seats()
+            self._places.number -= 1
+            self._places.count(lender.queue, 1)

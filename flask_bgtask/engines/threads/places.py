@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from ...engine import Capacity, Errand, Waiting
+from ...engine import Capacity, Errand, WaitingJob
 
 #: Gives a job, or ``None`` for a look at what waits, to a thread that comes to the inbox.
 Give = Callable[["Errand | None"], None]
@@ -42,7 +42,7 @@ class Places:
         "Queues of which no job may begin."
         self._busy: Counter[str] = Counter()  # places by queue, of those that have a limit
 
-    def takes(self, job: Waiting) -> bool:
+    def takes(self, job: WaitingJob) -> bool:
         """Whether a job may begin here now, as far as its queue goes."""
         ours = self._queues is None or not job.durable or job.queue in self._queues
         return ours and self.allows(job.queue)
