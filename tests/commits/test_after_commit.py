@@ -184,6 +184,28 @@ class AfterCommitContract:
         assert "not accepted after the commit" in caplog.text
         handles[0].cancel()
 
+    def test_a_failing_log_handler_stops_no_commit(
+        self, app: Flask, submitter: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It hears of a job that was not accepted, and what it raises ends there."""
+        heard: list[str] = []
+
+        def emit(record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+            raise ConnectionError("no log today")
+
+        handler = logging.Handler()
+        monkeypatch.setattr(handler, "emit", emit)
+        monkeypatch.setattr(app.logger, "handlers", [handler])
+        unique = submitter.using(unique="one", delay=3600)
+        first, second = User(name="Ada"), User(name="Grace")
+        db.session.add_all([first, second])
+        handles = [unique.submit(first), unique.submit(second)]
+        db.session.commit()
+        assert isinstance(handles[1].exception(0), DuplicateJob)
+        assert [handles[1].id in message for message in heard] == [True]
+        handles[0].cancel()
+
     def test_a_duplicate_may_stand_for_it(
         self, app: Flask, bg: BackgroundTasks, submitter: Any
     ) -> None:

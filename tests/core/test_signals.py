@@ -401,6 +401,21 @@ def test_a_failing_log_handler_harms_nothing(app: Flask, bg: BackgroundTasks, re
         app.logger.removeHandler(handler)
 
 
+def test_a_failing_log_handler_hinders_no_drain(make_app: Apps, bg: BackgroundTasks) -> None:
+    """All that is cut short ends as lost, and all that is to be closed is closed."""
+    app, gate, handler = make_app(BGTASK_WORKERS=1), Gate(), Broken()
+    app.logger.addHandler(handler)
+    try:
+        with app.app_context():
+            handles = [bg.submit(gate), bg.submit(int)]
+            assert gate.began()
+            assert bg.drain(app, timeout=0) is False
+            assert all(isinstance(handle.exception(PATIENCE), JobLost) for handle in handles)
+            gate.open()
+    finally:
+        app.logger.removeHandler(handler)
+
+
 class Unprintable(Exception):
     """An exception that cannot even be shown."""
 
