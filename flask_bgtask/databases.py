@@ -13,11 +13,14 @@ SQLAlchemy is never imported here before the application did so.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from contextlib import suppress
 from contextvars import ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Any
+
+from . import telling
 
 if TYPE_CHECKING:
     from flask.ctx import AppContext
@@ -85,7 +88,8 @@ def give_back_sessions(context: AppContext) -> None:
     try:
         copy_context().run(_remove_session, context, extension)
     except Exception:
-        context.app.logger.exception("a task's database session could not be given back")
+        text = "a task's database session could not be given back"
+        telling.log(context.app, logging.ERROR, text, exc_info=True)
 
 
 def _remove_session(context: AppContext, extension: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
 from flask import Flask, current_app
 
+from .. import telling
 from ..context import RunningJob, running_job
 from .addresses import needs_utf8
 from .announce import announce, is_awaited
@@ -46,7 +48,9 @@ def deliver(frozen: dict[str, Any]) -> MailReceipt:
         _attempt(app, frozen, ledger, job)
     receipt = ledger.receipt(frozen["message_id"])
     if receipt.refused:
-        app.logger.warning(
+        telling.log(
+            app,
+            logging.WARNING,
             "mail %s (job %s) was refused for %d of %d recipients: %s",
             receipt.message_id,
             job.id,
@@ -66,7 +70,8 @@ def _note(app: Flask, job: RunningJob) -> None:
         job.save_memo()
     except Exception:
         # The mail is out: this must not have it sent again.
-        app.logger.exception("what became of mail job %s could not be noted", job.id)
+        text = "what became of mail job %s could not be noted"
+        telling.log(app, logging.ERROR, text, job.id, exc_info=True)
 
 
 def _attempt(app: Flask, frozen: dict[str, Any], ledger: Ledger, job: RunningJob) -> None:

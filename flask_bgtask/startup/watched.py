@@ -5,12 +5,15 @@ Apps are held weakly: one that is dropped takes along what was arranged for it.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
 from weakref import WeakSet
 
 from flask import Flask, request_started
+
+from .. import telling
 
 #: Where an app keeps what was arranged for it, in ``app.extensions``.
 KEY = "bgtask.startup"
@@ -70,7 +73,8 @@ class Watch:
         try:
             function()
         except Exception:
-            self.app.logger.exception("Background workers: %r failed", function)
+            text = "Background workers: %r failed"
+            telling.log(self.app, logging.ERROR, text, function, exc_info=True)
 
     def after_fork(self, *, serves: bool) -> None:
         """In a forked child: begin if the parent had, else with the first request."""

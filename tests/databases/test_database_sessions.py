@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def given(tmp_path: Path) -> Iterator[Given]:
     given.engine.dispose()
 
 
-def refuse() -> None:
+def refuse(*_: object) -> None:
     raise RuntimeError("a teardown function that fails")
 
 
@@ -138,11 +139,15 @@ def test_a_session_that_cannot_be_given_back_is_logged(
         raise ValueError("a session that is beyond repair")
 
     given.teardown("fails", refuse)
-    with monkeypatch.context() as patch:
-        patch.setattr(given.db.session, "remove", broken)
-        given.run(given.write)
-    assert "a session that is beyond repair" in caplog.text
-    given.db.session.registry.registry.popitem()[1].close()
+    handler = logging.Handler()
+    for handlers in ([], [handler]):  # nor from a handler of the app's log that fails too
+        with monkeypatch.context() as patch:
+            patch.setattr(given.db.session, "remove", broken)
+            patch.setattr(handler, "emit", refuse)
+            patch.setattr(given.app.logger, "handlers", handlers)
+            given.run(given.write)
+        assert "a session that is beyond repair" in caplog.text
+        given.db.session.registry.registry.popitem()[1].close()
 
 
 def test_a_teardown_function_may_still_use_the_session(given: Given) -> None:

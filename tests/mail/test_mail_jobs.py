@@ -256,6 +256,24 @@ def test_a_listener_that_fails_does_no_harm(
     assert len(server.mails) == 1
 
 
+def test_a_log_handler_that_fails_does_no_harm(
+    bg: BackgroundTasks, make_app: Make, scripted: Make
+) -> None:
+    """A mail that is out is no failed job because nobody could write down who was refused."""
+    server = scripted(rcpt=["250 fine", "550 5.1.1 no such user"])
+    app = make_app(server.port)
+    handler = logging.Handler()
+    handler.emit = lambda _: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    app.logger.addHandler(handler)
+    try:
+        with app.app_context():
+            handle = bg.send_mail(a_message(recipients=["a@x.org", "b@x.org"]))
+            assert list(handle.result(PATIENCE).refused) == ["b@x.org"]
+    finally:
+        app.logger.removeHandler(handler)
+    assert len(server.mails) == 1
+
+
 def test_a_muted_signal_is_silent(bg: BackgroundTasks, make_app: Make, scripted: Make) -> None:
     """blinker's ``muted()`` holds for Flask-Mail's signal and for ours."""
     app = make_app(scripted().port)

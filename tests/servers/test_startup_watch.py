@@ -92,6 +92,17 @@ def test_a_start_that_fails_is_logged_and_the_request_answered(
     assert "no workers today" in caplog.text
 
 
+def test_a_start_that_fails_with_the_log_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler of the app's log that raises ends no server either."""
+    app = Flask("failing_app")
+    app.add_url_rule("/", view_func=lambda: "hello")
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda _: 1 / 0)
+    monkeypatch.setattr(app.logger, "handlers", [handler])
+    startup.watch(app, lambda: 1 / 0, int)
+    assert app.test_client().get("/").text == "hello"
+
+
 def test_a_dropped_app_leaves_nothing_behind() -> None:
     """Hundreds of apps in a test session: no hook, no receiver and no app stays."""
     gc.collect()
