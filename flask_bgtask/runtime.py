@@ -35,6 +35,8 @@ from .troubles import Troubles
 
 if TYPE_CHECKING:
     from .parts import Parts
+    from .scheduler.schedules import Schedule
+    from .task import Task
 
 #: Longest sleep in seconds until a scheduled job's time: the clock may be set, and a machine that
 #: was suspended does not count the time.
@@ -52,9 +54,9 @@ class Registry:
     """What is registered on a ``BackgroundTasks``, for all of its apps."""
 
     codec: Codec
-    tasks: dict[str, Any] = field(default_factory=dict)
+    tasks: dict[str, Task[..., Any]] = field(default_factory=dict)
     carriers: list[Carrier] = field(default_factory=list)
-    schedules: dict[str, Any] = field(default_factory=dict)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
 
 
 class Runtime:
