@@ -32,7 +32,7 @@ class Asker:
         self._queues = queues
         self.turn = threading.Lock()
         """Held by who asks until it has taken a place for what it got, so that two workers cannot
-        both get the last place of a queue."""
+        both get the last place of a queue. See also :attr:`.Places.asked`."""
 
     def ask(
         self,

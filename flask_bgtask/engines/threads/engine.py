@@ -106,7 +106,8 @@ class ThreadsEngine:
                 raise RuntimeError(_SHUT)
             # Who waits already comes first; and of those with a serial key the store says who.
             first = not (self._unseen or self._backlog.jobs) and job.serial is None
-            if not first or places.taken >= places.number or not places.takes(job):
+            free = places.taken < places.number and places.allows(job.queue)
+            if not (first and free and places.takes(job)):
                 return None
             try:
                 give = places.take()
@@ -262,7 +263,7 @@ class ThreadsEngine:
         """A job of the store that is better than our own best one, or that one."""
         with self._asker.turn:
             with self._lock:
-                self._unseen = False
+                self._unseen, self._places.asked = False, True
                 without, others = self._places.shut(), self._serving
                 awaited = [each for each in self._loans.awaited if each not in self._backlog.jobs]
             try:
@@ -277,6 +278,7 @@ class ThreadsEngine:
                 self.look_later(error)
                 record = None
             with self._lock:
+                self._places.asked = False
                 if record is not None or best is not None:
                     self._unseen = True  # there may be more
                 if record is not None:

@@ -40,15 +40,25 @@ class Places:
         "What nobody has taken yet: each gives a job to the thread that left it."
         self.paused: frozenset[str] = frozenset()
         "Queues of which no job may begin."
+        self.asked = False
+        "Whether a worker asks the store for a job, which may be of any queue that has room."
         self._busy: Counter[str] = Counter()  # places by queue, of those that have a limit
 
     def takes(self, job: WaitingJob) -> bool:
-        """Whether a job may begin here now, as far as its queue goes."""
+        """Whether the job's queue is one for this process and has room."""
         ours = self._queues is None or not job.durable or job.queue in self._queues
-        return ours and self.allows(job.queue)
+        return ours and self.has_room(job.queue)
 
     def allows(self, queue: str) -> bool:
-        """Whether a job of the queue that only this process can run may begin now."""
+        """Whether a job may begin now that does not come from the store.
+
+        Of a queue that has a limit, not while the store is asked: the last place could be given
+        twice.
+        """
+        return self.has_room(queue) and not (self.asked and queue in self._limits)
+
+    def has_room(self, queue: str) -> bool:
+        """Whether one job more of the queue may run."""
         if queue in self.paused:
             return False
         most = self._limits.get(queue)
@@ -59,8 +69,8 @@ class Places:
         return queue in self._limits
 
     def shut(self) -> frozenset[str]:
-        """The queues of which no job may begin now."""
-        return self.paused.union(each for each in self._limits if not self.allows(each))
+        """The queues that have no room."""
+        return self.paused.union(each for each in self._limits if not self.has_room(each))
 
     def count(self, queue: str, places: int) -> None:
         """More or fewer places are taken by jobs of the queue."""
