@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .control import cancel, requeue, retry
+from .drafting import draft
 from .mapping import iterate
 from .registering import Decorator, register
-from .submission import draft
 from .task import Submitter, Task, TaskSubmitter, submit_callable
 
 __all__ = [

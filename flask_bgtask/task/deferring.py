@@ -9,21 +9,72 @@ from typing import Any
 
 from flask import Flask, appcontext_tearing_down
 
-from ..context import current_app_context
+from ..calls import Call
+from ..context import copied_variables, current_app_context
 from ..handle import Handle
+from ..job import Record
+from ..naming import callable_name
 from ..runtime import Runtime
+from .accepting import accept
 from .after_commit import Step, session_of, wait_for_commit
+from .drafting import Target, finish_encoding
 
 #: Where an app context keeps what is to be called at its end.
 _KEY = "_bgtask_deferred"
 
 
-def defer(
+def defer(runtime: Runtime, record: Record, call: Call, target: Target) -> Handle[Any]:
+    """Have the job accepted if the session commits: cancel its handle if it does not.
+
+    A session that has begun no transaction by the end of the app context does not. All is checked
+    and frozen now; only the identities of new rows are still to come.
+
+    :raises ArgumentError: something cannot travel, or there is no such session.
+    """
+    call.variables = copied_variables()
+    record.task = target.name or callable_name(target.fn)
+    draw_up = _durable if call.options.durable else _volatile
+    settle = draw_up(runtime, record, call, target)
+
+    def settled() -> Handle[Any]:
+        settle()
+        return accept(runtime, record, call)
+
+    return _when_committed(runtime, call.handle, call.options.after_commit, settled)
+
+
+def _durable(runtime: Runtime, record: Record, call: Call, target: Target) -> Step:
+    """What completes the row of a durable job after the commit."""
+    name, fn, args, kwargs = target
+    codec = runtime.codec
+    draft = (
+        codec.draft_call(fn, args, kwargs) if name is None else codec.draft_arguments(args, kwargs)
+    )
+
+    def settle() -> None:
+        encoded = draft.settle()
+        record.task, record.arguments = name or encoded.name, encoded.text
+        finish_encoding(runtime, record, target, call.carried)
+
+    return settle
+
+
+def _volatile(runtime: Runtime, record: Record, call: Call, target: Target) -> Step:
+    """What completes the call of any other job after the commit."""
+    _, fn, args, kwargs = target
+    prepared = runtime.codec.prepare(fn, args, kwargs, keep=True, after_commit=True)
+
+    def settle() -> None:
+        prepared.settle()
+        call.prepared = prepared
+
+    return settle
+
+
+def _when_committed(
     runtime: Runtime, handle: Handle[Any], option: Any, accept: Callable[[], Handle[Any]]
 ) -> Handle[Any]:
-    """Accept the job once the session has committed; cancel its handle if it does not.
-
-    A session that has begun no transaction by the end of the app context does not.
+    """Accept the job once the session has committed, or else cancel its handle.
 
     What goes wrong after the commit ends the handle and is logged: nothing may come out of
     ``commit()``, whose work is done by then.

@@ -20,7 +20,10 @@ from ..ids import new_id
 from ..options import VOLATILE
 from ..runtime import Runtime
 from ..signals import job_submitted
-from . import submission
+from .accepting import check_runs_here, check_waiting, deliver
+from .capturing import capture
+from .drafting import Target
+from .submission import submit
 
 
 def submit_plain(
@@ -28,7 +31,7 @@ def submit_plain(
 ) -> Handle[Any]:
     """As :func:`.submission.submit` with the options of a bare callable."""
     if runtime.closed or not runtime.fresh.welcome:
-        return submission.submit(runtime, None, fn, args, kwargs, VOLATILE)
+        return submit(runtime, Target(None, fn, args, kwargs), VOLATILE)
     # Looked at here, as a call of `prepare` would take as long as the look.
     if type(fn) is FunctionType and not kwargs and ATOMS.issuperset(map(type, args)):
         prepared = None
@@ -37,7 +40,7 @@ def submit_plain(
     if running_here(None) is None and not runtime.registry.carriers:
         carried = capture_builtin(runtime.app)
     else:
-        carried = submission.capture(runtime, VOLATILE)
+        carried = capture(runtime, VOLATILE)
     call = Call(Handle(new_id(), runtime))
     call.fn, call.args, call.kwargs = fn, args, kwargs
     call.prepared, call.carried = prepared, carried
@@ -73,9 +76,9 @@ def _tell(runtime: Runtime, call: Call) -> None:
 
 def _let_wait(runtime: Runtime, call: Call) -> None:
     """No thread is free. Meanwhile the job keeps nothing of the request alive."""
-    submission.check_runs_here(runtime, call.queue)
-    submission.check_waiting(runtime)
+    check_runs_here(runtime, call.queue)
+    check_waiting(runtime)
     call.complete()
     _note(runtime, call)
     runtime.write_soon()
-    submission.deliver(runtime, call)
+    deliver(runtime, call)

@@ -11,9 +11,10 @@ from ..context import NullJob, null_job, running_as
 from ..coroutines import in_event_loop, run_to_end
 from ..handle import Handle
 from ..options import VOLATILE, Options
-from . import submission
+from .drafting import Target
 from .mapping import iterate
 from .plain import submit_plain
+from .submission import submit
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -89,7 +90,7 @@ class Task(Generic[P, T]):
 
     def _submit(self, options: Options, args: Any, kwargs: Any) -> Handle[T]:
         runtime = self._owner.runtime()
-        return submission.submit(runtime, self.name, self.fn, args, kwargs, options)
+        return submit(runtime, Target(self.name, self.fn, args, kwargs), options)
 
     def _submitter(self, options: Options) -> Callable[..., Handle[T]]:
         return lambda *args: self._submit(options, args, {})
@@ -191,7 +192,7 @@ def submit_callable(
     """Submit any callable; a task keeps its name and its own options."""
     if type(fn) is Task:
         own = fn.options.merged(given) if given else fn.options
-        return submission.submit(runtime, fn.name, fn.fn, args, kwargs, own)
+        return submit(runtime, Target(fn.name, fn.fn, args, kwargs), own)
     if options is VOLATILE:
         return submit_plain(runtime, fn, args, kwargs)
-    return submission.submit(runtime, None, fn, args, kwargs, options)
+    return submit(runtime, Target(None, fn, args, kwargs), options)

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from flask_bgtask import ArgumentError, BackgroundTasks, DuplicateJob, JobNotFound
+from flask_bgtask import ArgumentError, BackgroundTasks, ConfigError, DuplicateJob, JobNotFound
 
 PATIENCE = 20.0
 
@@ -115,8 +115,6 @@ class AfterCommitContract:
         self, app: Flask, bg: BackgroundTasks, submitter: Any
     ) -> None:
         """What it has begun counts, whenever it ends."""
-        from sqlalchemy.orm import Session
-
         with Session(db.engine) as session:
             with app.app_context():
                 handle = bg.using(after_commit=session).submit(max, 1, 2)
@@ -272,8 +270,6 @@ class AfterCommitContract:
 
     def test_another_session(self, app: Flask, bg: BackgroundTasks, submitter: Any) -> None:
         """The session itself can be given."""
-        from sqlalchemy.orm import Session
-
         with Session(db.engine) as session:
             handle = bg.using(after_commit=session).submit(max, 1, 2)
             db.session.commit()
@@ -306,6 +302,19 @@ def test_a_teardown_function_may_commit(bg: BackgroundTasks, tmp_path: Any) -> N
     assert handle.result(PATIENCE) == 2
     with app.app_context():
         db.engine.dispose()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_process_that_runs_no_jobs(make_app: Any, bg: BackgroundTasks, durable: bool) -> None:
+    """What could run in this process alone is refused at submit, not after the commit."""
+    app, session = make_app(BGTASK_RUN_WORKERS=False), Session()
+    submitter = bg.using(after_commit=session, durable=durable)
+    with app.app_context():
+        if durable:
+            assert submitter.submit(max, 1, 2).cancel()
+        else:
+            with pytest.raises(ConfigError, match="BGTASK_RUN_WORKERS"):
+                submitter.submit(max, 1, 2)
 
 
 def test_without_flask_sqlalchemy(app: Flask, bg: BackgroundTasks) -> None:
