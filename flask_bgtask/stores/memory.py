@@ -14,7 +14,7 @@ from ..errors import DuplicateJob, StoreError
 from ..job import FINISHED, LONG_COLUMNS, WAITING, JobState, Record
 from ..store import BATCH, Filter, ScheduleState, Wanted
 from .matching import matches
-from .waiting import Waiting
+from .waiting import WaitingRows
 
 #: How many finished jobs are kept; past it the one that finished first goes.
 KEPT = 1_000
@@ -49,7 +49,7 @@ class MemoryStore:
         self._seq = 0
         self._rows: dict[str, Record] = {}
         self._unique: dict[str, str] = {}
-        self._waiting = Waiting(self.process)
+        self._waiting = WaitingRows(self.process)
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._paused: frozenset[str] = frozenset()
         self._schedules: dict[str, ScheduleState] = {}

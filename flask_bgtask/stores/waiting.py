@@ -86,7 +86,7 @@ class _Line:
         return row if row.state is JobState.QUEUED else None
 
 
-class Waiting:
+class WaitingRows:
     """Queued and scheduled rows, and the lines of rows with a ``serial`` key.
 
     Rows that can be claimed stand in one ranking for each queue, task, whether this process

@@ -80,7 +80,7 @@ class Source(Protocol):
         """
 
 
-class Places:
+class StreamPlaces:
     """Counts the streams of this process, of all of its apps."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Places:
             self._taken.pop(place, None)
 
 
-places = Places()
+places = StreamPlaces()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=places.reset)
 
