@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from itertools import islice
-
 from ..errors import JobCancelled
 from ..job import Record
 from ..runtime import Runtime
@@ -12,8 +9,10 @@ from ..runtime import Runtime
 #: Seconds between two looks at a shared store while something here depends on other processes.
 POLL = 0.07
 
-#: Rows that one look asks for at most; further ones have their turn at the next.
-ROWS = 200
+#: Rows that are asked for at a time, and seconds between two such questions of one round: other
+#: duties have their turn in between.
+ROWS = 500
+PAUSE = 0.01
 
 #: Seconds between two rounds of chores.
 CHORES = 1.0
@@ -25,7 +24,7 @@ class Watcher:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._version: object = None
-        self._behind = False  # there were more rows than one look asks for
+        self._left: list[str] = []  # watched jobs that this round has still to ask for
         self.serving = False
         "Whether this process also takes what others left."
 
@@ -35,19 +34,25 @@ class Watcher:
         if not (runtime.has_store and runtime.store.shared):
             return None
         awake = self.serving or bool(runtime.running) or bool(runtime.handles.watched())
-        version = runtime.store.version()
-        if version != self._version or self._behind:
-            self._version = version
-            self._look()
-        return POLL if awake else None
+        if not self._left:  # else what changed meanwhile is for the next round
+            version = runtime.store.version()
+            if version != self._version:
+                self._look()
+                self._version, self._left = version, runtime.handles.watched()
+        if self._left:
+            self._look_for_ended(self._left[:ROWS])
+            del self._left[:ROWS]
+        return PAUSE if self._left else POLL if awake else None
 
-    def _look(self) -> None:
-        runtime = self._runtime
-        watched = [job_id for job_id in runtime.handles.watched() if job_id not in runtime.running]
-        self._behind = len(watched) > ROWS
-        for record in self._rows(watched):
+    def _look_for_ended(self, job_ids: list[str]) -> None:
+        running = self._runtime.running
+        for record in self._rows([job_id for job_id in job_ids if job_id not in running]):
             if record.state.finished:
                 self._ended(record)
+
+    def _look(self) -> None:
+        """See what does not depend on how many handles there are."""
+        runtime = self._runtime
         for record in self._rows(list(runtime.running)):
             job = runtime.running.get(record.id)
             if record.cancel_requested and job is not None:
@@ -56,8 +61,8 @@ class Watcher:
             runtime.engine.pause_all(runtime.store.paused())
             runtime.keeper.poke(runtime.promote)
 
-    def _rows(self, job_ids: Collection[str]) -> list[Record]:
-        return self._runtime.store.get_many(list(islice(job_ids, ROWS))) if job_ids else []
+    def _rows(self, job_ids: list[str]) -> list[Record]:
+        return self._runtime.store.get_many(job_ids) if job_ids else []
 
     def _ended(self, record: Record) -> None:
         runtime = self._runtime

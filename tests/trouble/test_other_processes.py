@@ -7,9 +7,13 @@ import statistics
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
+from flask import Flask
 from harness import PATIENCE, environment
 from trouble_site import Site, accepted
+
+from flask_bgtask import BackgroundTasks
 
 #: Seconds within which a waiting process begins what another one submitted.
 AT_ONCE = 0.1
@@ -79,3 +83,18 @@ def test_who_waits_is_told_at_once(site: Site) -> None:
     waits = summary("told", json.loads(client.stdout))
     assert waits[int(len(waits) * 0.9)] < AT_ONCE
     assert len(site.count("end")) == 30
+
+
+def test_who_waits_for_many_is_told_of_each(
+    make_app: Callable[..., Flask], bg: BackgroundTasks
+) -> None:
+    """However many handles of unfinished jobs a process has, no other is overlooked."""
+    worker = make_app(BGTASK_STORE="sqlite")
+    submitter = make_app(BGTASK_STORE="sqlite", BGTASK_RUN_WORKERS=False)
+    task = bg.task(int, name="number")
+    with submitter.app_context():
+        held = [task.using(delay=3600).submit() for _ in range(1_100)]
+        handles = [task.submit(str(n)) for n in range(3)]
+        bg.start(worker)
+        assert [handle.result(PATIENCE) for handle in handles] == [0, 1, 2]
+        assert not any(handle.done() for handle in held)
