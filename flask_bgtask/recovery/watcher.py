@@ -9,10 +9,10 @@ from ..runtime import Runtime
 #: Seconds between two looks at a shared store while something here depends on other processes.
 POLL = 0.07
 
-#: Rows that are asked for at a time, and seconds between two such questions of one round: other
-#: duties have their turn in between.
+#: Rows that are asked for at a time, and seconds between two such questions of one round: it is not
+#: to keep a thread busy, however many handles there are.
 ROWS = 500
-PAUSE = 0.01
+PAUSE = 0.05
 
 #: Seconds between two rounds of chores.
 CHORES = 1.0
@@ -24,7 +24,7 @@ class Watcher:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._version: object = None
-        self._left: list[str] = []  # watched jobs that this round has still to ask for
+        self._left: list[str] = []  # jobs that this round has still to ask for
         self.serving = False
         "Whether this process also takes what others left."
 
@@ -33,20 +33,35 @@ class Watcher:
         runtime = self._runtime
         if not (runtime.has_store and runtime.store.shared):
             return None
-        awake = self.serving or bool(runtime.running) or bool(runtime.handles.watched())
+        watched = self._watched()
+        awake = self.serving or bool(runtime.running) or bool(watched)
         if not self._left:  # else what changed meanwhile is for the next round
             version = runtime.store.version()
             if version != self._version:
                 self._look()
-                self._version, self._left = version, runtime.handles.watched()
+                self._version, self._left = version, watched
         if self._left:
             self._look_for_ended(self._left[:ROWS])
             del self._left[:ROWS]
         return PAUSE if self._left else POLL if awake else None
 
+    def job_began(self) -> None:
+        """A job runs here: other processes may ask it to stop."""
+        if not self.serving and self._runtime.store_as_is.shared:
+            self._runtime.keeper.poke(self.poll, POLL)
+
+    def _watched(self) -> list[str]:
+        """Jobs that may end, or run again, elsewhere.
+
+        Among them are those that wait here: anybody may cancel them, and a durable one that began
+        here at once may be tried again by another process.
+        """
+        runtime = self._runtime
+        waiting = [job_id for job_id in list(runtime.calls) if job_id not in runtime.running]
+        return runtime.handles.watched() + waiting
+
     def _look_for_ended(self, job_ids: list[str]) -> None:
-        running = self._runtime.running
-        for record in self._rows([job_id for job_id in job_ids if job_id not in running]):
+        for record in self._rows(job_ids):
             if record.state.finished:
                 self._ended(record)
 
@@ -68,7 +83,10 @@ class Watcher:
         runtime = self._runtime
         if record.id in runtime.running:
             return  # it runs here by now, and its runner will tell more
+        was_ours = record.id in runtime.calls
         runtime.tell_handle(record)
+        if was_ours and runtime.has_engine:
+            runtime.engine.withdraw(record.id)
 
     def flush(self) -> float | None:
         """Duty: write what the store keeps back."""

@@ -58,6 +58,7 @@ class Runner:
             return  # cancelled, or another process was first
         job = RunningJob(record, write=self._writer.report, later=self._writer.report_later)
         runtime.running[record.id] = job
+        runtime.parts.watcher.job_began()
         if call is not None and call.stop:
             job.ask_to_stop(JobCancelled)
         try:

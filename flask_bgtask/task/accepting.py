@@ -70,6 +70,7 @@ def _remember(runtime: Runtime, record: Record, call: Call, *, shared: bool) -> 
         runtime.calls[record.id] = call
     else:
         runtime.handles.add(call.handle)
+    if shared and not call.has_place:
         runtime.watch()
 
 

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 
+import pytest
 from flask import Flask
 from harness import PATIENCE, environment
 from trouble_site import Site, accepted
 
-from flask_bgtask import BackgroundTasks
+from flask_bgtask import BackgroundTasks, current_job
 
 #: Seconds within which a waiting process begins what another one submitted.
 AT_ONCE = 0.1
@@ -98,3 +100,84 @@ def test_who_waits_for_many_is_told_of_each(
         bg.start(worker)
         assert [handle.result(PATIENCE) for handle in handles] == [0, 1, 2]
         assert not any(handle.done() for handle in held)
+
+
+# Two apps of one name that share a store are to each other as two processes are.
+
+
+@pytest.fixture
+def script(make_app: Callable[..., Flask]) -> Flask:
+    """A process that serves nothing: it has one worker for its own jobs."""
+    return make_app(BGTASK_STORE="sqlite", BGTASK_WORKERS=1)
+
+
+@pytest.fixture
+def other(make_app: Callable[..., Flask]) -> Flask:
+    """Another process."""
+    return make_app(BGTASK_STORE="sqlite")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_script_hears_that_its_job_is_to_stop(
+    script: Flask, other: Flask, bg: BackgroundTasks, durable: bool
+) -> None:
+    """Though it serves nothing, and waits for nothing."""
+    began, ended = threading.Event(), threading.Event()
+
+    def obey() -> None:
+        began.set()
+        try:
+            while not ended.wait(0.001):
+                current_job.checkpoint()
+        finally:
+            ended.set()
+
+    task = bg.task(obey, name="obey", durable=durable)
+    with script.app_context():
+        job_id = task.submit().id
+    assert began.wait(PATIENCE)
+    with other.app_context():
+        assert bg.cancel(job_id).cancel_requested
+        assert ended.wait(PATIENCE)
+        with pytest.raises(CancelledError):
+            bg.handle(job_id).result(PATIENCE)
+
+
+@pytest.mark.parametrize("delay", [0, 60], ids=["queued", "scheduled"])
+def test_a_job_that_waits_is_cancelled_from_elsewhere(
+    script: Flask, other: Flask, bg: BackgroundTasks, delay: float
+) -> None:
+    """Who waits for it is told, and its process does not wait for it when it ends."""
+    began, opened = threading.Event(), threading.Event()
+    with script.app_context():
+        bg.submit(lambda: began.set() or opened.wait(PATIENCE))
+        assert began.wait(PATIENCE)
+        waits = bg.using(delay=delay).submit(int)
+    with other.app_context():
+        assert bg.cancel(waits.id).state == "cancelled"
+    with script.app_context():
+        with pytest.raises(CancelledError):
+            waits.result(PATIENCE)
+        opened.set()
+        bg.shutdown()
+
+
+def test_a_job_that_is_tried_again_elsewhere(
+    script: Flask, other: Flask, bg: BackgroundTasks
+) -> None:
+    """Who submitted it is told of its end, though its first attempt was here."""
+    began, opened = threading.Event(), threading.Event()
+
+    def work() -> int:
+        if current_job.attempt == 1:
+            raise ValueError
+        return current_job.attempt
+
+    with script.app_context():
+        handle = bg.task(work, name="work", retries=1, backoff=0.05).submit()
+        bg.submit(lambda: began.set() or opened.wait(PATIENCE))  # its only worker is busy now
+        assert began.wait(PATIENCE)
+        bg.start(other)
+        assert handle.result(PATIENCE) == 2
+        opened.set()
+        bg.shutdown()
