@@ -82,7 +82,6 @@ class BackgroundTasks(Executor):
         obstacle = startup.obstacle()
         if obstacle is not None and settings.run_workers:
             runtime.capacity = Capacity(0, obstacle=obstacle)
-        runtime.chores.append(lambda: mail.close_idle(runtime))
         runtime.closers.append(lambda: mail.close_all(runtime))
         app.extensions["bgtask"] = runtime
         self._runtimes.add(runtime)

@@ -80,8 +80,6 @@ class Runtime:
         self.registry = registry
         self.codec = registry.codec
         self.jobs = Jobs(app, registry.codec, lambda: self.store, settings.url_prefix)
-        self.chores: list[Callable[[], bool]] = []
-        "Called about once a second, after a job ended and while one of them returns true."
         self.closers: list[Callable[[], None]] = []
         "Called when the workers of this process end."
         workers = settings.workers if settings.run_workers else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .delivery import deliver
 from .failures import MailDeferred, MailRefused, Stage
 from .message import freeze
-from .pool import close_all, close_idle
+from .pool import close_all
 from .receipt import MailReceipt
 from .retries import backoff
 
@@ -16,7 +16,6 @@ __all__ = [
     "Stage",
     "backoff",
     "close_all",
-    "close_idle",
     "deliver",
     "freeze",
 ]

@@ -31,7 +31,8 @@ class Pool:
     idle ones cannot disturb a mail.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         # Guards the list and the flag; held for list operations only, never while talking.
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
@@ -56,21 +57,27 @@ class Pool:
             return
         if not (most and connection.mails >= most):
             connection.idle_since = time.monotonic()
-            with self._lock:
-                if not self._closed:
-                    self._idle.append(connection)
-                    return
+            if self._keep(connection):
+                self._runtime.keeper.poke(self.close_idle, CLOSE_AFTER)
+                return
         connection.quit()
 
-    def close_idle(self, now: float) -> bool:
-        """Close what was not used for a while; whether some are left."""
+    def _keep(self, connection: Connection) -> bool:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+            return not self._closed
+
+    def close_idle(self) -> float | None:
+        """Duty: close what was not used for a while; seconds until there may be more of it."""
+        now = time.monotonic()
         with self._lock:
             old = [c for c in self._idle if now - c.idle_since >= CLOSE_AFTER]
             self._idle = [c for c in self._idle if c not in old]
-            left = bool(self._idle)
+            first = min((c.idle_since for c in self._idle), default=None)
         for connection in old:
-            connection.quit()
-        return left
+            self._runtime.tell(connection.quit)  # the server may take its time to answer
+        return None if first is None else first + CLOSE_AFTER - now
 
     def close(self) -> None:
         """Close all, and those that are in use when they come back."""
@@ -97,7 +104,7 @@ def pool_of(app: Flask) -> Pool:
             inherited = pools.pop(process, None) if process != os.getpid() else None
             if inherited is not None:
                 inherited.abandon()
-        mine = pools.setdefault(os.getpid(), Pool())
+        mine = pools.setdefault(os.getpid(), Pool(app.extensions["bgtask"]))
     return mine
 
 
@@ -132,19 +139,9 @@ def begun(
     pool.give(connection, most)
 
 
-def close_idle(runtime: Runtime) -> bool:
-    """Close connections that were not used for a while; whether to be called again soon."""
-    pool = _existing(runtime.app)
-    return pool is not None and pool.close_idle(time.monotonic())
-
-
 def close_all(runtime: Runtime) -> None:
     """Close all connections of this process."""
-    pool = _existing(runtime.app)
+    pools: dict[int, Pool] = runtime.app.extensions.get(_KEY, {})
+    pool = pools.get(os.getpid())
     if pool is not None:
         pool.close()
-
-
-def _existing(app: Flask) -> Pool | None:
-    pools: dict[int, Pool] = app.extensions.get(_KEY, {})
-    return pools.get(os.getpid())

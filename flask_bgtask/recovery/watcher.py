@@ -14,9 +14,6 @@ POLL = 0.07
 ROWS = 500
 PAUSE = 0.05
 
-#: Seconds between two rounds of chores.
-CHORES = 1.0
-
 
 class Watcher:
     """Sees what other processes did: ended jobs, requests to stop, new work, paused queues."""
@@ -92,13 +89,3 @@ class Watcher:
         """Duty: write what the store keeps back."""
         self._runtime.store.flush()
         return None
-
-    def chores(self) -> float | None:
-        """Duty: let idle things be closed."""
-        again = [chore() for chore in self._runtime.chores]
-        return CHORES if any(again) else None
-
-    def wait_for_chores(self) -> None:
-        """A job ended: something may have become idle."""
-        if self._runtime.chores:
-            self._runtime.keeper.poke(self.chores, CHORES)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mail_servers import PATIENCE, Drop, Inbox
+from aiosmtpd.smtp import SMTP
+from flask_mail import Message
+from mail_servers import PATIENCE, Drop, Inbox, real_server
 
-from flask_bgtask.mail import MailDeferred, MailRefused, close_all, close_idle
-from flask_bgtask.mail.pool import CLOSE_AFTER, pool_of
+from flask_bgtask import BackgroundTasks
+from flask_bgtask.mail import MailDeferred, MailRefused, close_all, pool
+from flask_bgtask.mail.pool import pool_of
 
 Make = Callable[..., Any]
 
@@ -97,41 +100,45 @@ def test_flask_mail_says_after_how_many_mails_to_reconnect(scripted: Make, make_
 
 
 def test_idle_connections_are_closed(
-    scripted: Make, make_post: Make, monkeypatch: pytest.MonkeyPatch
+    bg: BackgroundTasks, make_app: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection without mail is let go, with a goodbye, and only then."""
-    server = scripted()
-    post = make_post(server)
-    runtime = post.app.extensions["bgtask"]
-    assert not close_idle(runtime)
-    post.attempt()
-    assert close_idle(runtime)  # it is young: call again
-    later = time.monotonic() + CLOSE_AFTER
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert not close_idle(runtime)
-    assert server.commands[0][-1].upper() == "QUIT"
-    monkeypatch.undo()
-    post.memo.clear()
-    post.attempt()
-    assert len(server.commands) == 2
+    """A connection without mail is let go, with a goodbye; the next mail has a new one."""
+    monkeypatch.setattr(pool, "CLOSE_AFTER", 0.05)
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    class Server(SMTP):
+        async def smtp_QUIT(self, arg: str) -> None:
+            told.put("goodbye")
+            await super().smtp_QUIT(arg)
+
+        def connection_lost(self, error: Exception | None) -> None:
+            super().connection_lost(error)
+            told.put("closed")
+
+    with real_server(Server) as (inbox, port), make_app(port).app_context():
+        for n in range(2):
+            mail = Message("s", recipients=["a@x.org"], body="text")
+            bg.send_mail(mail).result(PATIENCE)
+            assert [told.get(timeout=PATIENCE) for _ in range(2)] == ["goodbye", "closed"]
+            assert len(inbox.sessions) == n + 1
 
 
 def test_closing_lets_mails_in_flight_come_home(scripted: Make, make_post: Make) -> None:
     """What is in use at the end is closed when it comes back; a later mail opens anew."""
     server = scripted()
     post = make_post(server)
-    pool = pool_of(post.app)
+    idle = pool_of(post.app)
     post.attempt()
-    connection = pool.take(pool._idle[0].server)
+    connection = idle.take(idle._idle[0].server)
     assert connection is not None
     close_all(post.app.extensions["bgtask"])
     assert connection.alive
-    pool.give(connection)
+    idle.give(connection)
     assert not connection.alive
     post.memo.clear()
     post.attempt()
     assert len(server.commands) == 2
-    assert close_idle(post.app.extensions["bgtask"])
+    assert len(idle._idle) == 1
 
 
 def test_other_settings_mean_another_connection(scripted: Make, make_post: Make) -> None:
