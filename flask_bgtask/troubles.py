@@ -28,15 +28,27 @@ class Troubles:
         # When each text may be told again; single dictionary operations, which are atomic.
         self._quiet_until: dict[str, float] = {}
 
-    def tell(self, error: BaseException) -> None:
-        """Log an error of ours in one line, any other with its traceback."""
-        text, now = f"{type(error).__name__}: {error}", time.monotonic()
+    def tell(self, error: BaseException, what: str | None = None) -> None:
+        """Log an error of ours in one line, any other with its traceback.
+
+        :param what: what failed, if not all of the housekeeping.
+        """
+        text, now = f"{what}: {type(error).__name__}: {_shown(error)}", time.monotonic()
         if now < self._quiet_until.get(text, now):
             return
         if len(self._quiet_until) >= MOST:
             self._quiet_until.clear()
         self._quiet_until[text] = now + AGAIN
         if isinstance(error, BgTaskError):
-            self._log(logging.ERROR, "background jobs: %s", error)
+            self._log(logging.ERROR, "%s: %s", what or "background jobs", error)
         else:
-            self._log(logging.ERROR, "housekeeping for background jobs failed", exc_info=error)
+            what = what or "housekeeping for background jobs"
+            self._log(logging.ERROR, "%s failed", what, exc_info=error)
+
+
+def _shown(error: BaseException) -> str:
+    """The text of an exception, whose own code may fail."""
+    try:
+        return str(error)
+    except Exception:
+        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import DuplicateJob
+from ..errors import DuplicateJob, StoreError
 from ..job import Record
 from ..runtime import Runtime
 from ..store import ScheduleState
@@ -15,6 +15,10 @@ from .schedules import Schedule
 #: Longest time in seconds until schedules are looked at again: one may have been added, or the
 #: clock may have been set.
 LOOK_EVERY = 5.0
+
+#: Longest time in seconds until a schedule is looked at again whose trigger failed, or a reference
+#: in its arguments.
+TRY_AGAIN = 1.0
 
 #: Ticks that are made up for in one go at most, of ``catch_up="all"`` after a long rest.
 AT_ONCE = 1_000
@@ -39,8 +43,18 @@ class Ticker:
         """Duty: deal with the ticks that are due; seconds until the next."""
         if self._began is None:
             self._began = time.time()
-        waits = [self._deal_with(each) for each in list(self._runtime.registry.schedules.values())]
+        waits = [self._look_at(each) for each in list(self._runtime.registry.schedules.values())]
         return min([max(0.0, wait) for wait in waits] + [LOOK_EVERY])
+
+    def _look_at(self, schedule: Schedule) -> float:
+        """The same for one schedule: code of the application's in it may fail, others go on."""
+        try:
+            return self._deal_with(schedule)
+        except StoreError:
+            raise  # what concerns all of them
+        except Exception as error:
+            self._runtime.troubles.tell(error, f"the schedule {schedule.id!r}")
+            return TRY_AGAIN
 
     def _deal_with(self, schedule: Schedule) -> float:
         """Add the jobs of the ticks that are due; seconds until the next one."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -187,3 +189,45 @@ def test_two_schedules_of_a_task(bg: BackgroundTasks) -> None:
     bg.periodic(every=3, id="slow")(task)
     with pytest.raises(ValueError, match="another id"):
         bg.periodic(every=1, id="slow")(other)
+
+
+class Broken:
+    """A trigger of the application's that fails."""
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        raise ValueError("no such day")
+
+
+class Thing:
+    """Travels by reference."""
+
+
+def told(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
+    """The errors in the log that name a schedule."""
+    lines = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    return [line.getMessage() for line in lines if f"{name!r}" in line.getMessage()]
+
+
+def test_a_broken_schedule_stops_no_other(
+    app: Flask, bg: BackgroundTasks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names it, once in a while; it ticks again as soon as it can."""
+    broken: list[bool] = []
+
+    def dump(thing: Thing) -> int:
+        if broken:
+            raise LookupError("the database is down")
+        return 1
+
+    bg.reference(Thing, dump=dump, load=lambda _: None)
+    mended, good = Clock(), Clock()
+    bg.periodic(trigger=Broken(), id="trigger")(bg.task(lambda: None, name="bad"))
+    bg.periodic(every=0.2, args=(Thing(),), id="dump")(bg.task(lambda _: mended(), name="mended"))
+    bg.periodic(every=0.2)(bg.task(good, name="good"))
+    broken.append(True)
+    bg.start(app)
+    good.wait_for(4)
+    assert [len(told(caplog, name)) for name in ("trigger", "dump")] == [1, 1]
+    assert mended.ran == []
+    broken.clear()
+    mended.wait_for(1)
