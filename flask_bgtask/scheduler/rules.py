@@ -87,7 +87,9 @@ class Trigger:
         # smallest step that a datetime has is a microsecond.
         now = datetime.fromtimestamp(moment, self.zone)
         tick = self.trigger.get_next_fire_time(None, now + timedelta(microseconds=1))
-        return None if tick is None else float(tick.timestamp())
+        # One for a single date gives that date for ever.
+        over = tick is None or tick.timestamp() <= moment
+        return None if over else float(tick.timestamp())
 
     def __str__(self) -> str:
         return str(self.trigger)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from apscheduler.triggers.date import DateTrigger
 from flask import Flask
 
 from flask_bgtask import ArgumentError, BackgroundTasks
@@ -189,6 +190,19 @@ def test_two_schedules_of_a_task(bg: BackgroundTasks) -> None:
     bg.periodic(every=3, id="slow")(task)
     with pytest.raises(ValueError, match="another id"):
         bg.periodic(every=1, id="slow")(other)
+
+
+def test_a_single_date(app: Flask, bg: BackgroundTasks) -> None:
+    """A trigger for one date runs its task then, once, while others tick on."""
+    once, good = Clock(), Clock()
+    date = datetime.now(UTC) + timedelta(seconds=0.3)
+    bg.periodic(trigger=DateTrigger(date))(bg.task(once, name="once"))
+    bg.periodic(every=0.2)(bg.task(good, name="good"))
+    bg.start(app)
+    good.wait_for(4)
+    once.wait_for(1)
+    bg.shutdown()
+    assert len(once.ran) == 1
 
 
 class Broken:

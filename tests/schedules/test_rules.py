@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,15 @@ def test_triggers_of_apscheduler(trigger: Any) -> None:
     found = ticks(made, start, start + 1200)
     assert 3 <= len(found) <= 4
     assert all(abs(b - a - 300) < 1 for a, b in pairwise(found))
+
+
+def test_a_trigger_for_one_date() -> None:
+    """It ticks then, and never again."""
+    date = datetime(2030, 1, 1, tzinfo=UTC)
+    made, moment = rule(trigger=DateTrigger(date)), date.timestamp()
+    assert ticks(made, moment - 1_000, moment + 1_000) == [moment]
+    assert newest_tick(made, moment - 1_000, moment + 1_000) == moment
+    assert made.after(moment) is None
 
 
 @pytest.mark.parametrize(
