@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import threading
 import time
 from weakref import WeakSet
 
@@ -16,6 +17,9 @@ from ..signals import job_lost
 
 #: Seconds until workers are started again where the store could not be used.
 START_AGAIN = 1.0
+
+#: Seconds between two looks whether somebody still waits for what other processes do.
+CLOSE_AGAIN = 0.25
 
 #: Every app's state in this process; a forked child begins them anew.
 _runtimes: WeakSet[Runtime] = WeakSet()
@@ -74,6 +78,29 @@ def shutdown(runtime: Runtime, *, wait: bool, cancel: bool) -> None:
         runtime.engine.shutdown(wait=wait, cancel=cancel)
     if wait:
         _close(runtime)
+    else:
+        name = f"bgtask-{runtime.app.name}-shutdown"
+        threading.Thread(target=_close_later, args=(runtime,), name=name, daemon=True).start()
+
+
+def _close_later(runtime: Runtime) -> None:
+    """Close once the last worker ended, and nobody waits for what other processes do."""
+    if runtime.has_engine:
+        runtime.engine.shutdown(wait=True, cancel=False)
+    close = functools.partial(_close_unless_needed, runtime)
+    again = close()
+    if again is not None:
+        runtime.keeper.poke(close, again)
+
+
+def _close_unless_needed(runtime: Runtime) -> float | None:
+    if runtime.parts.watcher.is_needed:
+        return CLOSE_AGAIN
+    try:
+        _close(runtime)
+    except BgTaskError as error:
+        runtime.troubles.tell(error)
+    return None
 
 
 def drain(runtime: Runtime, timeout: float) -> bool:

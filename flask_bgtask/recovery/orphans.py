@@ -32,6 +32,8 @@ class Recovery:
 
     def recover(self) -> float | None:
         """Duty: give the jobs of dead processes a state that is true."""
+        if self._runtime.closed:
+            return None
         orphans = self._runtime.store.orphans()
         for record in orphans:
             self._recover(record)
@@ -41,6 +43,8 @@ class Recovery:
 
     def purge(self) -> float | None:
         """Duty: delete finished jobs whose time to be kept is over."""
+        if self._runtime.closed:
+            return None
         deleted = self._runtime.store.purge(time.time())
         return 0.0 if deleted == BATCH else PURGE_EVERY
 

@@ -28,7 +28,7 @@ class Watcher:
     def poll(self) -> float | None:
         """Duty: look at the store, as long as somebody here waits for what others do."""
         runtime = self._runtime
-        if not (runtime.has_store and runtime.store.shared):
+        if not self._shares:
             return None
         watched = self._watched()
         awake = self.serving or bool(runtime.running) or bool(watched)
@@ -44,8 +44,18 @@ class Watcher:
 
     def job_began(self) -> None:
         """A job runs here: other processes may ask it to stop."""
-        if not self.serving and self._runtime.store_as_is.shared:
+        if not self.serving and self._shares:
             self._runtime.keeper.poke(self.poll, POLL)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody here waits for what other processes do."""
+        return self._shares and bool(self._watched())
+
+    @property
+    def _shares(self) -> bool:
+        """Whether other processes may work on the same jobs."""
+        return self._runtime.has_store and self._runtime.store_as_is.shared
 
     def _watched(self) -> list[str]:
         """Jobs that may end, or run again, elsewhere.

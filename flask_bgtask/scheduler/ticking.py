@@ -41,6 +41,8 @@ class Ticker:
 
     def tick(self) -> float | None:
         """Duty: deal with the ticks that are due; seconds until the next."""
+        if self._runtime.closed:
+            return None
         if self._began is None:
             self._began = time.time()
         waits = [self._look_at(each) for each in list(self._runtime.registry.schedules.values())]
