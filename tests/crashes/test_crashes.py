@@ -52,11 +52,7 @@ def wait_after(site: Site, key: str, at: float) -> float:
     return min((wait for wait in again if wait > 0), default=0.0)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [SYNC, pytest.param(THREADS, marks=pytest.mark.stress)],
-    ids=["sync", "gthread"],
-)
+@pytest.mark.parametrize("options", [SYNC, THREADS], ids=["sync", "gthread"])
 def test_killed_workers_lose_nothing(site: Site, options: Sequence[str]) -> None:
     """500 jobs over HTTP while a worker is killed each second: none lost, none done twice but
     those that ran at a kill, each of which begins again within a second."""
