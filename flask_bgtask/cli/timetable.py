@@ -25,6 +25,8 @@ class Line:
     next_tick: float | None
     registered: bool
     "Whether this code has it; else nobody of this version makes its ticks."
+    error: str | None = None
+    "Why the rule cannot tell the next tick."
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
@@ -33,7 +35,9 @@ class Line:
 
     def row(self) -> tuple[object, ...]:
         """For people."""
-        following = moment(self.next_tick) if self.registered else "not in this code"
+        following = self.error or moment(self.next_tick)
+        if not self.registered:
+            following = "not in this code"
         return self.id, self.task, self.rule, moment(self.last_tick), following
 
 
@@ -54,8 +58,12 @@ def timetable(
 
 def _line(name: str, schedule: Any, state: ScheduleState | None, now: float) -> Line:
     last = None if state is None else state.last_tick
-    if schedule is not None:
+    if schedule is None:
+        assert state is not None
+        return Line(name, state.task, state.spec, last, None, False)
+    following, error = None, None
+    try:
         following = schedule.rule.after(now)
-        return Line(name, schedule.task.name, str(schedule.rule), last, following, True)
-    assert state is not None
-    return Line(name, state.task, state.spec, last, None, False)
+    except Exception as failure:  # a trigger of the application's own
+        error = f"{type(failure).__name__}: {failure}"
+    return Line(name, schedule.task.name, str(schedule.rule), last, following, True, error)

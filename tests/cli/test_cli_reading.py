@@ -206,6 +206,26 @@ def test_schedules(
     assert "every 1:00:00" in command("schedules").output
 
 
+class NoMoreTicks:
+    """A trigger with a fault."""
+
+    def get_next_fire_time(self, previous: object, now: object) -> None:
+        raise LookupError("the calendar is empty")
+
+
+def test_a_trigger_that_fails(
+    bg: BackgroundTasks, app: Flask, command: Callable[..., Result], answer: Callable[..., Any]
+) -> None:
+    """Its schedule is listed, with why it has no next tick; so are all others."""
+    bg.periodic(trigger=NoMoreTicks(), id="one")(bg.task(lambda: None, name="one"))
+    bg.periodic(every=3600, id="two")(bg.task(lambda: None, name="two"))
+    one, two = answer("schedules")["schedules"]
+    assert (one["next_tick"], one["error"]) == (None, "LookupError: the calendar is empty")
+    assert two["next_tick"] is not None
+    assert two["error"] is None
+    assert "LookupError: the calendar is empty" in command("schedules").output
+
+
 def test_schedules_that_are_no_more(
     bg: BackgroundTasks, app: Flask, command: Callable[..., Result], answer: Callable[..., Any]
 ) -> None:
