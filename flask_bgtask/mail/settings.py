@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask
 
 from ..errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """Everything a connection depends on; connections to equal servers can stand in for another."""
 
     host: str
     port: int
     use_tls: bool
     use_ssl: bool
-    username: str | None = field(repr=False)
-    password: str | None = field(repr=False)
+    username: str | None
+    password: str | None
     debug: int
     timeout: float
     "Seconds for each step."
     verify: bool
     "Whether the certificate and its name are checked."
+
+    def __repr__(self) -> str:
+        return f"<Server {self.host}:{self.port}>"  # the password is nobody's business
 
 
 def flask_mail_state(app: Flask) -> Any:

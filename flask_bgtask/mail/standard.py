@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import time
 from email.message import Message as StandardMessage
 from email.utils import formatdate, make_msgid
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -34,8 +36,8 @@ def render_standard(app: Flask, message: StandardMessage) -> dict[str, Any]:
     recipients = _recipients(headers, f"{prefix}To") + _recipients(headers, f"{prefix}Cc") + hidden
     del own["Bcc"], own["Resent-Bcc"]
     added = _missing_author(own, headers, flask_mail_state(app).default_sender)
-    added += _missing_marks(own, headers)
     sender = _sender(headers, prefix)
+    added += _missing_marks(own, headers, sender.rpartition("@")[2])
     utf8 = _write_ascii_domains(own, headers)
     return {
         "sender": sender,
@@ -122,18 +124,22 @@ def _missing_author(message: StandardMessage, headers: Headers, default_sender: 
     return f"From: {author}\r\n"
 
 
-def _missing_marks(message: StandardMessage, headers: Headers) -> str:
+def _missing_marks(message: StandardMessage, headers: Headers, domain: str) -> str:
     """``Date`` and ``Message-ID``, the same way."""
     added = ""
     if "date" not in headers:
-        added = f"Date: {formatdate(localtime=True)}\r\n"
+        added = f"Date: {_date(int(time.time()))}\r\n"
     if not _first(headers, "message-id").strip():
         del message["Message-ID"]
-        domain = _sender(headers, "").rpartition("@")[2]
         made = make_msgid(domain=domain if domain.isascii() else None)
         headers["message-id"] = [made]
         added += f"Message-ID: {made}\r\n"
     return added
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> str:
+    return formatdate(now, localtime=True)
 
 
 def _sender(headers: Headers, prefix: str) -> str:
