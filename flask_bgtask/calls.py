@@ -104,8 +104,9 @@ class Fresh(deque[Call]):
     def begin(self, call: Call) -> Record | None:
         """The row of a job that a thread has now; ``None`` if it is to be claimed in the store."""
         with self._lock:
-            if call.record is None:
-                call.has_place = True  # nobody has seen it wait
+            # Nobody has seen it wait, not even where a row was made that the store refused.
+            if call.record is None or not (call.written or call.has_place):
+                call.has_place = True
                 call.record = self._make(call)
             elif not call.has_place:
                 return None

@@ -72,7 +72,7 @@ class RunningJob(NullJob):
         self,
         record: Record,
         *,
-        write: Callable[[RunningJob, dict[str, Any]], None],
+        write: Callable[[RunningJob, dict[str, Any]], bool],
         later: Callable[[RunningJob], None],
     ) -> None:
         self.id: str = record.id
@@ -167,10 +167,11 @@ class RunningJob(NullJob):
             return columns
 
     def flush(self) -> None:
-        """Write what is unwritten."""
+        """Write what is unwritten; what the store cannot take now goes with the next write."""
         columns = self.unwritten()
-        if columns:
-            self._write(self, columns)
+        if columns and not self._write(self, columns):
+            with self._lock:
+                self._unwritten = {**columns, **self._unwritten}
 
     def _keep(self, **columns: Any) -> None:
         """Write columns now, or with those that follow within :data:`WRITE_EVERY`."""

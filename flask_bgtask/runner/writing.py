@@ -47,18 +47,20 @@ class Writer:
                     return None
                 wait = min(wait * 2, longest)
 
-    def report(self, job: RunningJob, columns: dict[str, Any]) -> None:
-        """Write progress, log lines or the memo of a running attempt."""
+    def report(self, job: RunningJob, columns: dict[str, Any]) -> bool:
+        """Write progress, log lines or the memo of a running attempt; whether the row has them."""
         runtime = self._runtime
         try:
-            record = runtime.store_as_is.change(
+            # Not `store_as_is`: the row of a plain job may not be there yet.
+            record = runtime.store.change(
                 job.record.id, columns, states=RUNNING, token=job.record.token
             )
         except StoreError as error:
             runtime.troubles.tell(error)
-            return
+            return False
         if record is not None and "progress" in columns:
             runtime.tell(functools.partial(self._show_progress, job, record))
+        return record is not None
 
     def _show_progress(self, job: RunningJob, record: Record) -> None:
         if self._runtime.running.get(job.id) is job:  # else more is known by now

@@ -15,9 +15,9 @@ import pytest
 from core_helpers import PATIENCE, Gate, hearing
 from flask import Flask, request
 
-from flask_bgtask import BackgroundTasks, Handle, JobCancelled, JobState, current_job
+from flask_bgtask import BackgroundTasks, Handle, JobCancelled, JobState, Progress, current_job
 from flask_bgtask.errors import StoreError
-from flask_bgtask.signals import job_submitted
+from flask_bgtask.signals import job_progressed, job_submitted
 
 Apps = Callable[..., Flask]
 
@@ -207,6 +207,49 @@ def test_receivers_get_the_job_before_it_begins(app: Flask, bg: BackgroundTasks)
         handle.result(PATIENCE)
 
 
+def test_progress_and_log_lines_are_seen(app: Flask, bg: BackgroundTasks) -> None:
+    """Of each job, while it runs and afterwards, though nobody looked before."""
+    gate = Gate()
+
+    def report() -> None:
+        current_job.progress(1, 2, "halfway")
+        current_job.log("began")
+        gate()
+
+    with app.app_context(), hearing(job_progressed, app) as heard:
+        handle = bg.submit(report)
+        assert gate.began()
+        [told] = heard.wait()
+        assert (told.id, told.progress) == (handle.id, Progress(1, 2, "halfway"))
+        assert handle.job.progress == Progress(1, 2, "halfway")
+        gate.open()
+        handle.result(PATIENCE)
+        assert handle.job.progress == Progress(1, 2, "halfway")
+        assert [line.message for line in handle.job.logs] == ["began"]
+
+
+def test_what_a_store_cannot_take_is_written_with_the_end(
+    app: Flask, bg: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Progress and log lines are not lost because the disk was full for a while."""
+    store = app.extensions["bgtask"].store
+
+    def change(*_: Any, **__: Any) -> None:
+        raise StoreError("the disk is full")
+
+    def report() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "change", change)
+            current_job.log("began")
+            current_job.progress(1, 2)
+
+    with app.app_context():
+        handle = bg.submit(report)
+        handle.result(PATIENCE)
+        assert handle.job.progress == Progress(1, 2, "")
+        assert [line.message for line in handle.job.logs] == ["began"]
+
+
 # Steering.
 
 
@@ -388,3 +431,22 @@ def test_a_store_that_fails_meanwhile(
         assert handle.result(PATIENCE) == 9
         assert handle.job.state is JobState.SUCCEEDED
         assert bg.submit(square, 5).result(PATIENCE) == 25
+
+
+def test_a_store_that_fails_while_a_job_waits(
+    app: Flask, bg: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody looked for it and the store could not take its row: it runs all the same."""
+    store = app.extensions["bgtask"].store
+
+    def add(record: Any) -> None:
+        raise StoreError("the disk is full")
+
+    with app.app_context():
+        with busy(bg), monkeypatch.context() as patch:
+            assert len(bg.jobs(state=JobState.RUNNING).items) == 4  # those rows are there
+            patch.setattr(store, "add", add)
+            handle = bg.submit(square, 3)
+            assert handle.id not in {job.id for job in bg.jobs()}
+        assert handle.result(PATIENCE) == 9
+        assert handle.job.state is JobState.SUCCEEDED
