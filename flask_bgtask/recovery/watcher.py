@@ -30,17 +30,19 @@ class Watcher:
         runtime = self._runtime
         if not self._shares:
             return None
-        watched = self._watched()
-        awake = self.serving or bool(runtime.running) or bool(watched)
         if not self._left:  # else what changed meanwhile is for the next round
             version = runtime.store.version()
             if version != self._version:
+                watched = self._watched()
                 self._look()
                 self._version, self._left = version, watched
         if self._left:
             self._look_for_ended(self._left[:ROWS])
             del self._left[:ROWS]
-        return PAUSE if self._left else POLL if awake else None
+        if self._left:
+            return PAUSE
+        # Mostly this process serves, and no more than the version had to be asked for.
+        return POLL if self.serving or runtime.running or self._watched() else None
 
     def job_began(self) -> None:
         """A job runs here: other processes may ask it to stop."""
