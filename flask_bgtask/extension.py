@@ -54,7 +54,9 @@ class BackgroundTasks(Executor):
         self.blueprint: Blueprint = web.create_blueprint(self, metrics=metrics_text)
         "The blueprint of the status pages, for the application's own limits and exemptions."
         options = dataclasses.replace(DURABLE, backoff=mail.backoff)
-        self._mail_task: Task[..., mail.MailReceipt] = Task(self, mail.deliver, MAIL_TASK, options)
+        self._mail_task: Task[..., mail.MailReceipt] = Task(
+            self, mail.deliver, MAIL_TASK, options, max_bytes=mail.MAX_STORED_BYTES
+        )
         self._registry.tasks[MAIL_TASK] = self._mail_task
         # By BGTASK_MAIL_RETRIES, of which each app has its own; single operations.
         self._mail_defaults: dict[int, Options] = {}

@@ -132,8 +132,11 @@ class Record:
 #: Names of all columns, in the order of the class body.
 COLUMNS: tuple[str, ...] = tuple(Record.__annotations__)
 
+#: What only who runs the job needs; of a mail it has up to hundreds of megabytes.
+INPUT_COLUMNS = frozenset({"arguments", "carried"})
+
 #: Those that may hold a megabyte each: what nobody asks for in a list of hundreds.
-LONG_COLUMNS = frozenset({"arguments", "carried", "result", "logs", "memo"})
+LONG_COLUMNS = INPUT_COLUMNS | {"result", "logs", "memo"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,10 @@ class Store(Protocol):
         """The row, or ``None``."""
 
     def get_many(self, job_ids: Collection[str]) -> list[Record]:
-        """Those of the rows that are there, in any order."""
+        """Those of the rows that are there, in any order, without :data:`.INPUT_COLUMNS`.
+
+        Who watches many jobs asks often, and each may have a large mail in its arguments.
+        """
 
     def change(
         self,
@@ -158,6 +161,8 @@ class Store(Protocol):
         brief: bool = False,
     ) -> list[Record]:
         """Rows, newest first, with a ``seq`` below ``after``. States as shown at ``now``.
+
+        They come without :data:`.INPUT_COLUMNS`.
 
         :param brief: without the columns of :data:`.LONG_COLUMNS`.
         """

@@ -26,6 +26,10 @@ MAX_BYTES = 1024 * 1024
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
+class TooLarge(ArgumentError):
+    """What is to be stored takes more bytes than it may."""
+
+
 class EncodedCall(NamedTuple):
     """A bare function and its arguments as the store keeps them."""
 
@@ -250,7 +254,7 @@ class Codec:
     def _joined(self, tree: Any, max_bytes: int, path: str = "arguments") -> str:
         text = self._serializer.joined(tree)
         if len(text) > max_bytes:  # it is all ASCII
-            raise ArgumentError(
+            raise TooLarge(
                 path,
                 f"would take {len(text):,} bytes in the store, and {max_bytes:,} are the limit: "
                 "keep large data in a file or a table, and pass its path or id",

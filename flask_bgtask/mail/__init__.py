@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from .delivery import deliver
 from .failures import MailDeferred, MailRefused, Stage
-from .message import freeze
+from .message import MAX_MAIL_BYTES, MAX_STORED_BYTES, freeze
 from .pool import close_all
 from .receipt import MailReceipt
 from .retries import backoff
 
 __all__ = [
+    "MAX_MAIL_BYTES",
+    "MAX_STORED_BYTES",
     "MailDeferred",
     "MailReceipt",
     "MailRefused",

@@ -19,6 +19,12 @@ from .addresses import bare_address, needs_utf8, refuse_breaks, without_doubles
 from .settings import check_server, flask_mail_state
 from .standard import render_standard
 
+#: Bytes that a mail takes at most as MIME text, where three bytes of an attachment are four.
+MAX_MAIL_BYTES = 64 * 1024 * 1024
+
+#: Bytes of its row: texts are there twice, and JSON has up to six bytes for one of theirs.
+MAX_STORED_BYTES = 13 * MAX_MAIL_BYTES
+
 #: Lists of addresses in a Flask-Mail message.
 _LISTS = ("recipients", "cc", "bcc")
 
@@ -28,7 +34,8 @@ def freeze(app: Flask, message: Any) -> dict[str, Any]:
 
     :param message: a :class:`flask_mail.Message` or an :class:`email.message.EmailMessage`.
     :return: envelope, MIME bytes and what :func:`.rebuild` needs; plain data.
-    :raises ArgumentError: it could never be sent: no recipient, no sender, no mail address.
+    :raises ArgumentError: it could never be sent: no recipient, no sender, no mail address,
+        too much of it.
     :raises flask_mail.BadHeaderError: a line break where it would begin another header.
     :raises ConfigError: Flask-Mail is not initialised on the app, or knows no server.
     """
@@ -57,6 +64,12 @@ def _finished(frozen: dict[str, Any]) -> dict[str, Any]:
         for value in frozen[option]:
             refuse_breaks(value, f"message.{option}")
     raw = mime.fit(frozen["mime"])
+    if len(raw) > MAX_MAIL_BYTES:
+        raise ArgumentError(
+            "message",
+            f"takes {len(raw):,} bytes as it is sent, and {MAX_MAIL_BYTES:,} are the limit: "
+            "keep large files where they can be fetched from, and send a link",
+        )
     return frozen | {"recipients": recipients, "mime": mime.pack(raw)}
 
 

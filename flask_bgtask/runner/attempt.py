@@ -11,6 +11,7 @@ from typing import Any
 from flask.ctx import AppContext
 
 from .. import databases
+from ..arguments import TooLarge
 from ..calls import Call
 from ..context import (
     REQUEST,
@@ -147,7 +148,8 @@ class Attempt:
         try:
             return codec.encode(result, "result")
         except Exception as error:
-            if self.record.durable:
+            # Plain jobs return all kinds of objects, which only their handles are to give.
+            if self.record.durable or isinstance(error, TooLarge):
                 self.runtime.log(
                     logging.WARNING,
                     "job %s (%s) succeeded, but only the repr of its result is kept: %s",

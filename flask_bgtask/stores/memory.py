@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import DuplicateJob, StoreError
-from ..job import FINISHED, LONG_COLUMNS, WAITING, JobState, Record
+from ..job import FINISHED, INPUT_COLUMNS, LONG_COLUMNS, WAITING, JobState, Record
 from ..store import BATCH, Filter, ScheduleState, Wanted
 from .matching import matches
 from .waiting import WaitingRows
@@ -24,6 +24,7 @@ _INDEXED = frozenset(
     ("state", "queue", "priority", "task", "run_at", "durable", "home", "unique", "serial", "holds")
 )
 
+_NO_INPUT = dict.fromkeys(INPUT_COLUMNS)
 _NO_LONG_COLUMNS = dict.fromkeys(LONG_COLUMNS)
 
 
@@ -70,7 +71,7 @@ class MemoryStore:
     def get_many(self, job_ids: Collection[str]) -> list[Record]:
         """See :meth:`.Store.get_many`."""
         found = (self._rows.get(job_id) for job_id in set(job_ids))
-        return [_copy(row) for row in found if row is not None]
+        return [row.copy(**_NO_INPUT) for row in found if row is not None]
 
     def change(
         self,
@@ -160,7 +161,7 @@ class MemoryStore:
             if len(found) >= limit:
                 break
             if (after is None or row.seq < after) and matches(row, wanted, now):
-                found.append(row.copy(**_NO_LONG_COLUMNS) if brief else _copy(row))
+                found.append(row.copy(**(_NO_LONG_COLUMNS if brief else _NO_INPUT)))
         return found
 
     def delete(self, job_id: str) -> bool:

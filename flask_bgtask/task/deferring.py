@@ -45,10 +45,12 @@ def defer(runtime: Runtime, record: Record, call: Call, target: Target) -> Handl
 
 def _durable(runtime: Runtime, record: Record, call: Call, target: Target) -> Step:
     """What completes the row of a durable job after the commit."""
-    name, fn, args, kwargs = target
+    name, fn, args, kwargs, most = target
     codec = runtime.codec
     draft = (
-        codec.draft_call(fn, args, kwargs) if name is None else codec.draft_arguments(args, kwargs)
+        codec.draft_call(fn, args, kwargs)
+        if name is None
+        else codec.draft_arguments(args, kwargs, max_bytes=most)
     )
 
     def settle() -> None:
@@ -61,8 +63,9 @@ def _durable(runtime: Runtime, record: Record, call: Call, target: Target) -> St
 
 def _volatile(runtime: Runtime, record: Record, call: Call, target: Target) -> Step:
     """What completes the call of any other job after the commit."""
-    _, fn, args, kwargs = target
-    prepared = runtime.codec.prepare(fn, args, kwargs, keep=True, after_commit=True)
+    prepared = runtime.codec.prepare(
+        target.fn, target.args, target.kwargs, keep=True, after_commit=True
+    )
 
     def settle() -> None:
         prepared.settle()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..arguments import MAX_BYTES
 from ..context import OWNER
 from ..ids import new_id
 from ..job import JobState, Record
@@ -25,6 +26,8 @@ class Target(NamedTuple):
     fn: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    max_bytes: int = MAX_BYTES
+    "Bytes that its encoded arguments take at most."
 
 
 def new_row(runtime: Runtime, job_id: str, options: Options) -> Record:
@@ -48,7 +51,9 @@ def encode(runtime: Runtime, record: Record, target: Target, carried: dict[str, 
     codec = runtime.codec
     if target.name is not None:
         record.task = target.name
-        record.arguments = codec.encode_arguments(target.args, target.kwargs)
+        record.arguments = codec.encode_arguments(
+            target.args, target.kwargs, max_bytes=target.max_bytes
+        )
     else:
         call = codec.encode_call(target.fn, target.args, target.kwargs)
         record.task, record.arguments = call.name, call.text

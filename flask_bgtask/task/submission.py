@@ -40,7 +40,8 @@ def submit(runtime: Runtime, target: Target, options: Options) -> Handle[Any]:
     if options.durable:
         encode(runtime, record, target, carried)
     else:
-        name, fn, args, kwargs = target
-        record.task = name or callable_name(fn)
-        call.prepared = runtime.codec.prepare(fn, args, kwargs, keep=options.retries > 0)
+        record.task = target.name or callable_name(target.fn)
+        call.prepared = runtime.codec.prepare(
+            target.fn, target.args, target.kwargs, keep=options.retries > 0
+        )
     return accept(runtime, record, call)

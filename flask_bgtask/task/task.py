@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from ..arguments import MAX_BYTES
 from ..context import NullJob, null_job, running_as
 from ..coroutines import in_event_loop, run_to_end
 from ..handle import Handle
@@ -47,13 +48,22 @@ class Task(Generic[P, T]):
     Made by :meth:`.BackgroundTasks.task`.
     """
 
-    def __init__(self, owner: Owner, fn: Callable[P, Any], name: str, options: Options) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        fn: Callable[P, Any],
+        name: str,
+        options: Options,
+        *,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         self.fn = fn
         "The function itself."
         self.name = name
         "Name in the store; the same in every process."
         self.options = options
         self._owner = owner
+        self._max_bytes = max_bytes
         # Without the function's own attributes, which may have names that are ours.
         functools.update_wrapper(self, fn, updated=())
 
@@ -90,7 +100,8 @@ class Task(Generic[P, T]):
 
     def _submit(self, options: Options, args: Any, kwargs: Any) -> Handle[T]:
         runtime = self._owner.runtime()
-        return submit(runtime, Target(self.name, self.fn, args, kwargs), options)
+        target = Target(self.name, self.fn, args, kwargs, self._max_bytes)
+        return submit(runtime, target, options)
 
     def _submitter(self, options: Options) -> Callable[..., Handle[T]]:
         return lambda *args: self._submit(options, args, {})

@@ -70,7 +70,8 @@ class Captured:
         with inside(self._runtime.app):
             if call is not None and call.prepared is not None:
                 return call.prepared.attempt()[1:]
-            return self._runtime.codec.decode_arguments(job.record.arguments or "")
+            text = self._runtime.jobs.record(job.id).arguments  # a list of jobs comes without
+            return self._runtime.codec.decode_arguments(text or "")
 
     def run_all(self) -> None:
         """Run what was captured, and what that submits, in order; delays are skipped."""

@@ -201,6 +201,19 @@ def test_a_result_that_cannot_be_stored(app: Flask, bg: BackgroundTasks, caplog:
         assert handle.id in record.getMessage()
 
 
+def test_a_result_that_is_too_large(app: Flask, bg: BackgroundTasks, caplog: Any) -> None:
+    """Above 1 MiB there is a warning for plain jobs too; for what only handles can give, none."""
+    with app.app_context():
+        assert bg.submit(object).result(PATIENCE) is not None
+        handle = bg.submit(bytes, 1_000_000)
+        assert handle.result(PATIENCE) == bytes(1_000_000)
+        assert handle.job.result.startswith("b'")
+        [record] = caplog.records
+        assert record.levelname == "WARNING"
+        assert f"job {handle.id}" in record.getMessage()
+        assert "1,048,576 are the limit" in record.getMessage()
+
+
 def test_status_url(make_app: Apps, bg: BackgroundTasks) -> None:
     """A path below the prefix and the script root; ``None`` without the blueprint."""
     app = make_app("one", BGTASK_URL_PREFIX="/work")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import email
 import json
 import logging
+import os
 from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
@@ -13,8 +15,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_mail import Message, email_dispatched
+from flask_sqlalchemy import SQLAlchemy
 from mail_post import Post
 from mail_servers import Inbox, Until
+from sqlalchemy import text
 
 from flask_bgtask import BackgroundTasks, JobState, MailReceipt
 from flask_bgtask.errors import ArgumentError
@@ -60,6 +64,42 @@ def test_send_mail(
     for envelope in box.envelopes:
         assert b"Subject: =?utf-8?" in envelope.content
     assert b"AP8=" in box.envelopes[0].content
+
+
+def test_large_attachments_arrive(
+    bg: BackgroundTasks, make_app: Make, inbox: tuple[Inbox, int], store: dict[str, str]
+) -> None:
+    """A mail may be far larger than the arguments of other jobs, also after a commit."""
+    box, port = inbox
+    app = make_app(port, SQLALCHEMY_DATABASE_URI="sqlite://", **store)
+    db = SQLAlchemy(app)
+    standard = EmailMessage()
+    standard["To"] = "b@x.org"
+    standard.set_content("b")
+    standard.add_attachment(os.urandom(1_000_000), "application", "octet-stream")
+    with app.app_context():
+        flask = a_message()
+        flask.attach("a.bin", "application/octet-stream", os.urandom(10_000_000))
+        bg.send_mail(flask).result(PATIENCE)
+        db.session.execute(text("SELECT 1"))
+        handle = bg.using(after_commit=True).send_mail(standard)
+        db.session.commit()
+        handle.result(PATIENCE)
+        db.session.remove()
+        db.engine.dispose()
+    sent = [email.message_from_bytes(envelope.content) for envelope in box.envelopes]
+    files: list[Any] = [mail.get_payload(1) for mail in sent]
+    assert files[0].get_payload(decode=True) == flask.attachments[0].data
+    assert files[1].get_payload(decode=True) == next(standard.iter_attachments()).get_content()
+
+
+def test_a_mail_has_a_limit_too(bg: BackgroundTasks, app: Flask) -> None:
+    """More than 64 MiB as it would be sent is refused at ``send_mail``."""
+    with app.app_context():
+        message = a_message()
+        message.attach("a.bin", "application/octet-stream", bytes(50_000_000))
+        with pytest.raises(ArgumentError, match=r"^message .* 67,108,864 .* limit"):
+            bg.send_mail(message)
 
 
 def test_the_mail_is_byte_by_byte_that_of_flask_mail(

@@ -47,7 +47,7 @@ class Case:
         """Rows of the store, newest first, within :data:`MOST_ROWS`."""
         after, seen = None, 0
         while self.store is not None and seen < MOST_ROWS:
-            page = self.store.listing(wanted, limit=_PAGE, after=after, now=self.now)
+            page = self.store.listing(wanted, limit=_PAGE, after=after, now=self.now, brief=True)
             yield from page
             seen += len(page)
             if len(page) < _PAGE:

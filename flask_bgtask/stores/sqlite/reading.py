@@ -6,7 +6,7 @@ from typing import Any
 
 from ...job import JobState
 from ...store import Filter
-from .rows import SELECTED, SELECTED_BRIEF
+from .rows import SELECTED_BRIEF, SELECTED_TO_LOOK
 
 #: How many jobs of an app are in each state: finished ones as tallied, others counted.
 COUNTS = """
@@ -37,7 +37,7 @@ def listing(
     wanted: Filter, app: str, limit: int, after: int | None, now: float, *, brief: bool = False
 ) -> tuple[str, list[Any]]:
     """Statement and values of one page, newest first."""
-    columns = SELECTED_BRIEF if brief else SELECTED
+    columns = SELECTED_BRIEF if brief else SELECTED_TO_LOOK
     conditions, values = ["app = ?"], [app]
     for condition, some in _conditions(wanted, after, now):
         conditions.append(condition)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Any
 
 from ...errors import StoreError
-from ...job import COLUMNS, LONG_COLUMNS, JobState, Record
+from ...job import COLUMNS, INPUT_COLUMNS, LONG_COLUMNS, JobState, Record
 
 _STATES = {str(state.value): state for state in JobState}
 _FLAGS = tuple(name for name, kind in Record.__annotations__.items() if kind == "bool")
@@ -37,11 +37,19 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+def _without(names: Collection[str]) -> str:
+    """All columns but these, whose pages are not even read then."""
+    return ", ".join("NULL" if name in names else f'"{name}"' for name in COLUMNS)
+
+
 #: For a ``SELECT``; :func:`decode` takes what it gives.
 SELECTED = _quoted(COLUMNS)
 
-#: The same without the long columns, whose pages are not even read then.
-SELECTED_BRIEF = ", ".join("NULL" if name in LONG_COLUMNS else f'"{name}"' for name in COLUMNS)
+#: The same for who only looks at jobs.
+SELECTED_TO_LOOK = _without(INPUT_COLUMNS)
+
+#: The same for long lists.
+SELECTED_BRIEF = _without(LONG_COLUMNS)
 
 #: Columns of :func:`encode`.
 ALL_NAMES = _quoted(("state", "durable", *_ALL))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ...store import BATCH
-from .rows import ALL_NAMES, SELECTED, WIDTH
+from .rows import ALL_NAMES, SELECTED, SELECTED_TO_LOOK, WIDTH
 from .schema import FINISHED, KEYED, TICK_NAMES
 
 GET = f"SELECT {SELECTED} FROM job WHERE id = ? AND app = ?"
-GET_MANY = f"SELECT {SELECTED} FROM job WHERE id IN (SELECT value FROM json_each(?)) AND app = ?"
+GET_MANY = f"""SELECT {SELECTED_TO_LOOK} FROM job
+    WHERE id IN (SELECT value FROM json_each(?)) AND app = ?"""
 NEXT_DUE = """SELECT min(run_at) FROM job
     WHERE app = ? AND state = 'scheduled' AND (durable = 1 OR home = ?)"""
 PROMOTE = f"""UPDATE job SET state = 'queued' WHERE seq IN (SELECT seq FROM job

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StoreError
-from ...job import JobState, Record
+from ...job import INPUT_COLUMNS, JobState, Record
 from ...store import Filter, ScheduleState, Wanted
 from . import claiming, forking, reading, statements
 from .buffer import MOST, Buffer
@@ -29,6 +29,8 @@ from .schema import TICKED
 LOOK_SECONDS = 0.1
 
 _RUNNING = (JobState.RUNNING,)
+
+_NO_INPUT: dict[str, Any] = dict.fromkeys(INPUT_COLUMNS)
 
 #: Seconds between two looks whether this process's lock file is still there.
 RENEW_SECONDS = 1.0
@@ -114,7 +116,7 @@ class SQLiteStore:
         db = self._here()
         kept = {job_id: row for job_id in job_ids if (row := self._buffer.find(job_id))}
         others = [job_id for job_id in job_ids if job_id not in kept]
-        found = [row.copy() for row in kept.values()]
+        found = [row.copy(**_NO_INPUT) for row in kept.values()]
         if others:
             rows = db.read(statements.GET_MANY, (json.dumps(others), self._app))
             found += [decode(row) for row in rows]
