@@ -226,13 +226,15 @@ class BackgroundTasks(Executor):
         :param catch_up: which of the ticks that were missed while no process ran get a job after
             all: ``"latest"``, ``"all"`` or ``"skip"``.
         :param jitter: seconds by which a job starts later than its tick at most, at random.
-        :param id: the schedule's name in the store; by default the task's.
+        :param id: the schedule's name in the store; by default the task's. A second schedule of a
+            task needs one.
         :param options: of its jobs; see :doc:`options`.
-        :raises ValueError: the rule means nothing.
+        :raises ValueError: the rule means nothing, or the task has a schedule of this id already.
         :raises ConfigError: croniter is not installed.
         :raises ArgumentError: what the task is called with cannot be stored.
         """
         rule = scheduler.read_rule(cron, every, trigger, tz)
+        before = self._registry.schedules.copy()
 
         def decorate(target: Task[P, T]) -> Task[P, T]:
             if not isinstance(target, Task):
@@ -250,6 +252,7 @@ class BackgroundTasks(Executor):
                 catch_up=catch_up,
                 jitter=jitter,
                 id=id,
+                before=before,
             )
             return target
 

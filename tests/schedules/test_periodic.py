@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 from flask import Flask
 
 from flask_bgtask import ArgumentError, BackgroundTasks
@@ -190,6 +191,54 @@ def test_two_schedules_of_a_task(bg: BackgroundTasks) -> None:
     bg.periodic(every=3, id="slow")(task)
     with pytest.raises(ValueError, match="another id"):
         bg.periodic(every=1, id="slow")(other)
+
+
+def test_two_schedules_above_each_other(bg: BackgroundTasks) -> None:
+    """Neither is lost in silence: the second needs an id, unless it is the same one again."""
+    every_second, every_minute = bg.periodic(every=1), bg.periodic(every=60)
+    task = every_second(bg.task(lambda: None, name="task"))
+    with pytest.raises(ValueError, match=r"'task'.*every 0:00:01.*every 0:01:00.*id="):
+        every_minute(task)
+    with pytest.raises(ValueError, match="id="):
+        bg.periodic(every=1, args=("a",))(bg.periodic(every=1)(task))
+
+    named = bg.periodic(every=60, id="slow")
+    named(bg.periodic(every=1)(bg.task(lambda: None, name="another")))
+    again = bg.periodic(every=60, id="slow")
+    with pytest.raises(ValueError, match="another id"):
+        again(task)
+    bg.periodic(every=5)(bg.periodic(every=5)(bg.task(lambda: None, name="third")))
+
+
+def test_a_factory_may_change_the_rule(bg: BackgroundTasks, caplog: Any) -> None:
+    """A task that it makes anew has the new rule; for one that stays, the log says so."""
+    for seconds in (1, 2):
+        bg.periodic(every=seconds)(bg.task(lambda: None, name="made"))
+    stays = bg.task(lambda: None, name="stays")
+    for trigger in (IntervalTrigger(seconds=5), IntervalTrigger(seconds=5)):
+        bg.periodic(trigger=trigger)(stays)
+    assert caplog.records == []
+    bg.periodic(every=2)(stays)
+    [record] = caplog.records
+    assert "'stays' is every 0:00:02 from now on" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"id": ""}, ValueError, "id='': a name"),
+        ({"id": 3}, TypeError, "id=3: a text"),
+        ({"args": "x"}, TypeError, "args='x': a tuple"),
+        ({"kwargs": "x"}, TypeError, "kwargs='x': a dictionary"),
+        ({"durable": False}, ValueError, "durable=False"),
+    ],
+)
+def test_wrong_values_are_refused(
+    bg: BackgroundTasks, wrong: Any, error: type[Exception], message: str
+) -> None:
+    """The message names the argument and what was expected."""
+    with pytest.raises(error, match=message):
+        bg.periodic(every=1, **wrong)(bg.task(lambda: None, name="task"))
 
 
 def test_a_single_date(app: Flask, bg: BackgroundTasks) -> None:
