@@ -24,7 +24,7 @@ class Columns:
     """
 
     def __init__(self, app: str, process: Callable[[], str], result_ttl: float) -> None:
-        self._app = app
+        self.app = app
         self._process = process
         self._result_ttl = result_ttl
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
@@ -34,7 +34,7 @@ class Columns:
         """The row of a plain job, as it is now."""
         record = Record(
             id=call.id,
-            app=self._app,
+            app=self.app,
             task=callable_name(call.fn),
             owner=call.carried.get(OWNER),
             home=self._process(),

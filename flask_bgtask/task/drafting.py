@@ -33,7 +33,7 @@ class Target(NamedTuple):
 def new_row(runtime: Runtime, job_id: str, options: Options) -> Record:
     """A new row, with what the options say."""
     now = time.time()
-    row = Record(id=job_id, app=runtime.app.name, created_at=now, run_at=now, **options.columns)
+    row = Record(id=job_id, app=runtime.columns.app, created_at=now, run_at=now, **options.columns)
     if options.waits:
         row.run_at = options.run_at(now)
         if row.run_at > now:
