@@ -20,10 +20,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from click import ClickException
+
+# What stands for a secret.
+_DOTS = "•••"
+
+# From the first colon behind the scheme to the last @: a password may hold an @ or a slash that
+# should have been escaped, and rather too much is left out than too little.
+_USER_AND_PASSWORD = re.compile(r"(://[^:]*:).+@", re.DOTALL)
+
+_NAME_AND_VALUE = re.compile(r"([\w.%-]+)(\s*=\s*)('[^']*'|[^&\s]+)")
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|auth|credential", re.IGNORECASE)
 
 
 class BgTaskError(Exception):
@@ -35,13 +47,27 @@ class ConfigError(BgTaskError, ClickException):
 
     Raised by :meth:`.BackgroundTasks.init_app`, and at the first use of a store. Of Click's kind
     too, so that a ``flask`` command says it in one line where the app itself cannot be made.
+    The message has dots for passwords in the value; ``value`` is as it was given.
     """
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
-        super().__init__(f"{key} = {value!r}: {allowed}")
+        super().__init__(f"{key} = {_without_passwords(value)}: {allowed}")
         self.key = key
         self.value = value
         self.allowed = allowed
+
+
+def _without_passwords(value: object) -> str:
+    """The ``repr`` of a value, with dots for the passwords of URLs and connection strings."""
+    text = value if isinstance(value, str) else repr(value)
+    text = _USER_AND_PASSWORD.sub(rf"\1{_DOTS}@", text)
+    text = _NAME_AND_VALUE.sub(_without_secret, text)
+    return repr(text) if isinstance(value, str) else text
+
+
+def _without_secret(pair: re.Match[str]) -> str:
+    name, equals, _ = pair.groups()
+    return f"{name}{equals}{_DOTS}" if _SECRET_NAME.search(unquote(name)) else pair[0]
 
 
 class ArgumentError(BgTaskError, TypeError):

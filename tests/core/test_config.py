@@ -100,6 +100,33 @@ def test_what_this_version_does_not_have(bg: BackgroundTasks, key: str, value: s
     assert not app.extensions
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:geheim@h/d", "postgresql://u:•••@h/d"),
+        ("postgresql://u:%67eheim%40@h/d", "postgresql://u:•••@h/d"),
+        ("postgresql://u@corp:ge@geheim/x@h:5432/d", "postgresql://u@corp:•••@h:5432/d"),
+        ("postgresql://:geheim@h/d", "postgresql://:•••@h/d"),
+        ("mysql+pymysql://h/d?user=u&Password=geheim&x=1", "?user=u&Password=•••&x=1"),
+        ("mysql+pymysql://h/d?p%61sswd=geheim", "?p%61sswd=•••"),
+        ("host=h password=geheim", "host=h password=•••"),
+        ({"url": "redis://u:geheim@h"}, "redis://u:•••@h"),
+        ("postgresql://u@h:5432/d", "postgresql://u@h:5432/d"),
+    ],
+)
+def test_a_password_is_not_told(bg: BackgroundTasks, url: Any, shown: str) -> None:
+    """An error is printed and logged: it has dots for the password of a URL."""
+    app = Flask("app")
+    app.config["BGTASK_STORE"] = url
+    with pytest.raises(ConfigError) as caught:
+        bg.init_app(app)
+    for text in (str(caught.value), repr(caught.value), caught.value.format_message()):
+        assert "geheim" not in text
+        assert "%67" not in text
+        assert shown in text
+    assert caught.value.value == url
+
+
 def test_every_key_is_tested() -> None:
     """A setting that is added gets its wrong values here."""
     keys = {name.upper() for name in Settings.__dataclass_fields__}
