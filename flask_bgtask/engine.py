@@ -87,8 +87,14 @@ class Engine(Protocol):
     def pause_all(self, paused: frozenset[str]) -> None:
         """Take jobs of exactly these queues no more; the store has them noted."""
 
-    def shutdown(self, *, wait: bool, cancel: bool) -> None:
-        """As :meth:`concurrent.futures.Executor.shutdown`."""
+    def shutdown(self, *, cancel: bool) -> None:
+        """Accept no new job; with ``cancel``, begin none that waits."""
+
+    def wait(self, timeout: float) -> bool:
+        """After a shutdown, wait at most ``timeout`` seconds; whether all came to an end."""
+
+    def rests(self) -> bool:
+        """After a shutdown: whether no job runs here, and none that waits could begin."""
 
     def drain(self, timeout: float) -> bool:
         """Take no new job, give what runs ``timeout`` seconds; whether all came to an end."""

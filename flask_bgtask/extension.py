@@ -165,8 +165,15 @@ class BackgroundTasks(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers of the current app, outside a context those of every app.
 
-        :param wait: return when all jobs that wait or run in this process have ended.
+        What runs here, and what is queued and can run here, comes to its end, however long it
+        takes. A job that is scheduled, or waits for another attempt, does so if only this process
+        can run it and it is due within ``BGTASK_DRAIN_TIMEOUT`` seconds. Of those that are due
+        later, or whose queue is paused or left to others, durable ones stay in a shared store; all
+        others end as ``lost`` (:exc:`.JobLost`), each with a line in the log.
+
+        :param wait: return when all that has happened.
         :param cancel_futures: cancel those that wait; durable ones stay in the store.
+        :raises RuntimeError: called in a job, which would wait for itself; ``wait=False`` is fine.
         """
         runtimes = [self.runtime()] if has_app_context() else list(self._runtimes)
         for runtime in runtimes:

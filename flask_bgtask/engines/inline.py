@@ -55,8 +55,16 @@ class InlineEngine:
     def pause_all(self, paused: frozenset[str]) -> None:
         """What is submitted runs."""
 
-    def shutdown(self, *, wait: bool, cancel: bool) -> None:
+    def shutdown(self, *, cancel: bool) -> None:
         """Nothing runs."""
+
+    def wait(self, timeout: float) -> bool:
+        """Nothing runs."""
+        return True
+
+    def rests(self) -> bool:
+        """Nothing runs."""
+        return True
 
     def drain(self, timeout: float) -> bool:
         """Nothing runs."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import threading
 import time
 from weakref import WeakSet
 
-from ..errors import BgTaskError, JobLost, StoreError
-from ..job import JobState
+from ..context import submitting_job
+from ..errors import BgTaskError, StoreError
 from ..runtime import Runtime
-from ..signals import job_lost
+from .leaving import leave_waiting, mark_rest
 
 #: Seconds until workers are started again where the store could not be used.
 START_AGAIN = 1.0
 
 #: Seconds between two looks whether somebody still waits for what other processes do.
 CLOSE_AGAIN = 0.25
+
+#: Seconds between two looks for jobs that a shutdown does not wait for.
+LEAVE_EVERY = 0.25
 
 #: Every app's state in this process; a forked child begins them anew.
 _runtimes: WeakSet[Runtime] = WeakSet()
@@ -70,23 +72,45 @@ def _start(runtime: Runtime) -> float | None:
 
 
 def shutdown(runtime: Runtime, *, wait: bool, cancel: bool) -> None:
-    """As :meth:`concurrent.futures.Executor.shutdown`; durable jobs are not cancelled."""
+    """As :meth:`concurrent.futures.Executor.shutdown`; durable jobs are not cancelled.
+
+    :raises RuntimeError: it would wait for the job that calls it.
+    """
+    job = submitting_job()
+    if wait and job is not None and job.id in runtime.running:
+        raise RuntimeError(
+            f"shutdown() in the job {job.id} would wait for that job itself: call it elsewhere, "
+            "or with wait=False"
+        )
     runtime.closed = True
     if runtime.has_engine:
         if cancel:
             _cancel_waiting(runtime)
-        runtime.engine.shutdown(wait=wait, cancel=cancel)
+        runtime.engine.shutdown(cancel=cancel)
     if wait:
+        _wait(runtime, cancel=cancel)
         _close(runtime)
     else:
         name = f"bgtask-{runtime.app.name}-shutdown"
-        threading.Thread(target=_close_later, args=(runtime,), name=name, daemon=True).start()
+        close = functools.partial(_close_later, runtime, cancel=cancel)
+        threading.Thread(target=close, name=name, daemon=True).start()
 
 
-def _close_later(runtime: Runtime) -> None:
+def _wait(runtime: Runtime, *, cancel: bool) -> None:
+    """Wait for what runs, and for what waits and comes to run here within the drain time."""
+    if not runtime.has_engine or runtime.immediate:
+        return
+    durable = not cancel
+    until = time.time() + runtime.settings.drain_timeout
+    leave_waiting(runtime, until, durable=durable)
+    while not runtime.engine.wait(LEAVE_EVERY):
+        leave_waiting(runtime, until, durable=durable)  # an attempt may have failed meanwhile
+    leave_waiting(runtime, None, durable=durable)
+
+
+def _close_later(runtime: Runtime, *, cancel: bool) -> None:
     """Close once the last worker ended, and nobody waits for what other processes do."""
-    if runtime.has_engine:
-        runtime.engine.shutdown(wait=True, cancel=False)
+    _wait(runtime, cancel=cancel)
     close = functools.partial(_close_unless_needed, runtime)
     again = close()
     if again is not None:
@@ -110,7 +134,7 @@ def drain(runtime: Runtime, timeout: float) -> bool:
     done = not runtime.has_engine or runtime.engine.drain(timeout)
     runtime.parts.runner.give_up()
     if runtime.has_store:
-        _mark_rest(runtime)
+        mark_rest(runtime)
     if done:
         _close(runtime, max(0.0, end - time.monotonic()))
     else:
@@ -122,44 +146,6 @@ def _cancel_waiting(runtime: Runtime) -> None:
     for job_id, call in list(runtime.calls.items()):
         if not call.options.durable:
             runtime.cancel_waiting(job_id)
-
-
-def _mark_rest(runtime: Runtime) -> None:
-    """Give what this process will not end a state that is true.
-
-    A durable job that runs is taken over once this process is gone, as its thread may run till
-    then. What is not durable is lost.
-    """
-    try:
-        for job_id, call in list(runtime.calls.items()):
-            if not call.options.durable:
-                _lose(runtime, job_id)
-        for job in list(runtime.running.values()):
-            if job.record.durable:
-                # What it did so far is known to the attempt that takes over.
-                memo = json.dumps(job.memo) if job.memo else None
-                columns = {"drained": True, "memo": memo}
-                runtime.store.change(job.record.id, columns, token=job.record.token)
-        runtime.store.flush()
-    except StoreError as error:
-        text = "the jobs that were cut short cannot be noted as such: %s"
-        runtime.log(logging.ERROR, text, error)
-
-
-def _lose(runtime: Runtime, job_id: str) -> None:
-    record = runtime.store.get(job_id)
-    if record is None or record.state.finished:
-        return
-    ending = runtime.columns.ending(record, JobState.LOST)
-    lost = runtime.store.change(job_id, ending, states=(record.state,), token=record.token)
-    if lost is None:
-        return
-    text = "job %s (%s) is lost: its process ends"
-    runtime.log(logging.ERROR, text, job_id, record.task)
-    handle = runtime.handles.settle(job_id)
-    if handle is not None:
-        handle.resolve(error=JobLost("the process of this job ended before it did"))
-    runtime.send(job_lost, lost)
 
 
 def _run_closers(runtime: Runtime) -> None:

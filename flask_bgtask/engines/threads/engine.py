@@ -163,7 +163,7 @@ class ThreadsEngine:
         if resumed:
             self.look()
 
-    def shutdown(self, *, wait: bool, cancel: bool) -> None:
+    def shutdown(self, *, cancel: bool) -> None:
         """See :meth:`.Engine.shutdown`."""
         with self._lock:
             self._closed = True
@@ -173,8 +173,11 @@ class ThreadsEngine:
             self._fill()
             self._end_if_done()
         self._tell()
-        if wait:
-            self._wait(None)
+
+    def rests(self) -> bool:
+        """See :meth:`.Engine.rests`."""
+        with self._lock:
+            return self._crew.gone() and not self._unseen
 
     def drain(self, timeout: float) -> bool:
         """See :meth:`.Engine.drain`."""
@@ -184,10 +187,10 @@ class ThreadsEngine:
             self._fill()
             self._end_if_done()
         self._tell()
-        return self._wait(timeout)
+        return self.wait(timeout)
 
-    def _wait(self, timeout: float | None) -> bool:
-        """Wait until all is done and the threads have ended, but for the calling one."""
+    def wait(self, timeout: float) -> bool:
+        """See :meth:`.Engine.wait`; the calling thread, if it is a worker, need not have ended."""
 
         def done() -> bool:
             return self._crew.gone() and not (self._claims and self._pending())
