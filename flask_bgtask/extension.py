@@ -318,8 +318,11 @@ class BackgroundTasks(Executor):
 
         :param limit: most jobs on the page, 1 to 500.
         :param after: ``next`` of the page before.
+        :raises TypeError: ``limit`` is no whole number, or ``after`` no text.
         :raises ValueError: a value is wrong.
         """
+        if type(limit) is not int:
+            raise TypeError(f"limit={limit!r}: a whole number is expected")
         if not 1 <= limit <= 500:
             raise ValueError(f"limit={limit!r}: 1 to 500 is expected")
         wanted = Filter(None if state is None else JobState(state), task, queue, owner)

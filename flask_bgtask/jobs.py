@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,18 @@ from .context import inside
 from .errors import JobNotFound
 from .job import Job, JobState, Page, Record, snapshot
 from .store import Filter, Store
+
+# What ``next`` of a page is: a row's number, of which a database holds eighteen digits for sure.
+_NEXT = re.compile(r"[0-9]{1,18}")
+
+
+def _place(after: str) -> int:
+    """The place in the list that a page's ``next`` stands for."""
+    if not isinstance(after, str):
+        raise TypeError(f"after={after!r}: a text is expected, the next of a page")
+    if not _NEXT.fullmatch(after):
+        raise ValueError(f"after={after!r}: the next of a page is expected")
+    return int(after)
 
 
 class Jobs:
@@ -57,9 +70,10 @@ class Jobs:
         """A page of jobs, newest first.
 
         :param after: ``next`` of the page before.
-        :raises ValueError: ``after`` is no such thing.
+        :raises TypeError: ``after`` is no text.
+        :raises ValueError: it is no ``next`` of a page.
         """
-        below = None if after is None else int(after)
+        below = None if after is None else _place(after)
         rows = self._store().listing(wanted, limit=limit + 1, after=below, now=time.time())
         following = str(rows[limit - 1].seq) if len(rows) > limit else None
         return Page([self.show(row) for row in rows[:limit]], following)

@@ -267,7 +267,7 @@ def _moment(name: str, value: Any) -> datetime | None:
         raise _wrong(name, value, "an aware datetime")
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(
-            f"{name}={value!r} has no time zone: is expected aware, as in "
+            f"{name}={value!r} has no time zone: an aware datetime is expected, as in "
             "datetime(2030, 1, 31, 12, tzinfo=ZoneInfo('Europe/Paris'))"
         )
     return value.astimezone(UTC)

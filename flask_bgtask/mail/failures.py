@@ -50,7 +50,7 @@ class MailRefused(Abort):
         self.stage = stage
         self.code = code
         self.text = text
-        self.recipients = dict(recipients or {})
+        self.recipients = _plain(recipients or {})
 
 
 class MailDeferred(BgTaskError):
@@ -75,7 +75,7 @@ class MailDeferred(BgTaskError):
         self.stage = stage
         self.code = code
         self.text = text
-        self.recipients = dict(recipients or {})
+        self.recipients = _plain(recipients or {})
         self.unanswered = unanswered
 
 
@@ -112,6 +112,11 @@ def named(recipients: Mapping[str, tuple[int, str]]) -> str:
 def said(code: int, text: str) -> str:
     """Code and text as the server wrote them; the text alone where there is no code."""
     return f"{code} {text}".strip() if code else text
+
+
+def _plain(recipients: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+    """The same as the receipt has it: pairs, not the replies of a connection."""
+    return {address: (code, text) for address, (code, text) in recipients.items()}
 
 
 def _describe(

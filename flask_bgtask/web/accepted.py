@@ -25,6 +25,7 @@ def accepted(runtime: Runtime, handle: Handle[Any]) -> Response:
     response = json_response(_body(runtime, handle, job), 202)
     response.headers["Retry-After"] = str((job and retry_after(job)) or SOONEST)
     response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if handle.status_url is not None:
         response.headers["Location"] = handle.status_url
     return response

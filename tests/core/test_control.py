@@ -132,11 +132,25 @@ def test_listing(app: Flask, bg: BackgroundTasks) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"limit": 0}, {"limit": 501}, {"state": "done"}, {"after": "yesterday"}]
+    ("wrong", "message"),
+    [
+        ({"limit": 0}, "limit=0: 1 to 500 is expected"),
+        ({"limit": 501}, "limit=501: 1 to 500 is expected"),
+        ({"state": "done"}, "'done'"),
+        ({"after": "yesterday"}, "after='yesterday': the next of a page is expected"),
+        ({"after": "9" * 40}, "after='9+': the next of a page is expected"),
+        ({"limit": "3"}, "limit='3': a whole number is expected"),
+        ({"limit": None}, "limit=None: a whole number is expected"),
+        ({"after": 3}, "after=3: a text is expected"),
+    ],
 )
-def test_a_wrong_listing(app: Flask, bg: BackgroundTasks, wrong: dict[str, Any]) -> None:
-    """A wrong value is an error that shows it."""
-    with app.app_context(), pytest.raises(ValueError, match=str(*wrong.values())):
+def test_a_wrong_listing(
+    app: Flask, bg: BackgroundTasks, wrong: dict[str, Any], message: str
+) -> None:
+    """A wrong value is an error that names the argument and shows it."""
+    is_kind = message.endswith(("whole number is expected", "text is expected"))
+    expected = TypeError if is_kind else ValueError
+    with app.app_context(), pytest.raises(expected, match=message):
         bg.jobs(**wrong)
 
 

@@ -82,6 +82,14 @@ def test_a_wrong_value_is_told(give: Callable[..., Any], option: str, wrong: Any
     assert "expected" in text
 
 
+def test_a_naive_eta_is_told_apart(give: Callable[..., Any]) -> None:
+    """The message says what is missing, and shows how it is written."""
+    with pytest.raises(
+        ValueError, match=r"no time zone: an aware datetime is expected, as in date"
+    ):
+        give(eta=datetime(2030, 1, 1))
+
+
 @pytest.mark.parametrize("wrong", [[1, "2"], [0, -1], (float("nan"),)])
 def test_a_wrong_value_in_a_list(give: Callable[..., Any], wrong: Any) -> None:
     """Of a list of seconds the wrong one is shown."""

@@ -107,8 +107,10 @@ def test_crashes_are_no_attempts(scripted: Make, make_post: Make) -> None:
 def test_deferred_for_all_in_the_last_attempt_is_a_failure(scripted: Make, make_post: Make) -> None:
     """Nobody got it and no attempt is left."""
     post = make_post(scripted(rcpt=[LATER, LATER])).freeze("a@x.org", "b@x.org")
-    with pytest.raises(MailDeferred, match=r"a@x\.org: 450 .* b@x\.org: 450"):
+    with pytest.raises(MailDeferred, match=r"a@x\.org: 450 .* b@x\.org: 450") as caught:
         post.attempt(1, of=1)
+    # As the receipt has them, which went through the store.
+    assert {type(why) for why in caught.value.recipients.values()} == {tuple}
 
 
 @pytest.mark.parametrize("step", ["data", "body"])

@@ -23,6 +23,8 @@ def test_202_with_location_and_status(site) -> None:
     assert answer.location == f"/shop/bgtasks/{body['id']}"
     assert body["links"]["self"] == answer.location
     assert answer.headers["Retry-After"] == "20"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert body["state"] == "scheduled"
     assert site.client().get(f"/bgtasks/{body['id']}").status_code == 200
 
