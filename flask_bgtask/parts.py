@@ -54,7 +54,7 @@ def make_store(runtime: Runtime) -> Store:
     setting = store_setting(runtime.app)
     if setting == "memory":
         _warn_of_memory(runtime)
-        return MemoryStore(runtime.app.name)
+        return MemoryStore(runtime.app.name, takes_jobs=runtime.takes_jobs)
     return _sqlite(runtime, Path(runtime.app.instance_path) / _file(setting))
 
 
@@ -95,7 +95,12 @@ def _warn_of_memory(runtime: Runtime) -> None:
 def _sqlite(runtime: Runtime, path: Path) -> Store:
     from .stores.sqlite import SQLiteStore
 
-    store = SQLiteStore(runtime.app.name, path, synchronous=runtime.settings.sqlite_synchronous)
+    store = SQLiteStore(
+        runtime.app.name,
+        path,
+        synchronous=runtime.settings.sqlite_synchronous,
+        takes_jobs=runtime.takes_jobs,
+    )
     store.on_pending = runtime.flush_soon
     return store
 

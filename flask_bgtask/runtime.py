@@ -90,6 +90,10 @@ class Runtime:
         self._make_parts = make_parts
         self.reset()
 
+    def takes_jobs(self) -> bool:
+        """Whether this process does more than submit."""
+        return self.capacity.workers > 0
+
     def reset(self) -> None:
         """Begin anew, as in a forked child: threads and locks of the parent are not ours."""
         self._made_for = _this_world()

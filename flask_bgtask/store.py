@@ -22,6 +22,11 @@ def _everything(_: str) -> bool:
     return True
 
 
+def always() -> bool:
+    """What a process is told to answer that takes jobs, whatever comes."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which waiting job a worker would take."""
@@ -180,8 +185,11 @@ class Store(Protocol):
         whose ``home`` is one. A process that cannot be told to be dead counts as alive.
         """
 
-    def processes(self) -> list[str]:
-        """``host:pid`` of the live processes that use the store."""
+    def processes(self, *, working: bool = False) -> list[str]:
+        """``host:pid`` of the live processes that use the store.
+
+        :param working: leave out those that only submit.
+        """
 
     def pause(self, queue: str, paused: bool) -> None:
         """Let nobody take jobs of the queue, or let them again."""

@@ -7,12 +7,12 @@ import secrets
 import socket
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import DuplicateJob, StoreError
 from ..job import FINISHED, INPUT_COLUMNS, LONG_COLUMNS, WAITING, JobState, Record
-from ..store import BATCH, Filter, ScheduleState, Wanted
+from ..store import BATCH, Filter, ScheduleState, Wanted, always
 from .matching import matches
 from .waiting import WaitingRows
 
@@ -34,13 +34,15 @@ class MemoryStore:
     A stored row is never changed, only replaced. So a reader needs the lock just to pick rows.
 
     :param app_name: ``Record.app`` of the rows.
+    :param takes_jobs: whether this process does more than submit.
     """
 
     shared = False
     file = None
 
-    def __init__(self, app_name: str) -> None:
+    def __init__(self, app_name: str, *, takes_jobs: Callable[[], bool] = always) -> None:
         self._app = app_name
+        self._takes_jobs = takes_jobs
         self._start_empty()
 
     def _start_empty(self) -> None:
@@ -184,8 +186,10 @@ class MemoryStore:
         """None: the rows end with their process."""
         return []
 
-    def processes(self) -> list[str]:
-        """This process alone."""
+    def processes(self, *, working: bool = False) -> list[str]:
+        """This process alone, if at all."""
+        if working and not self._takes_jobs():
+            return []
         return [f"{socket.gethostname()}:{os.getpid()}"]
 
     def pause(self, queue: str, paused: bool) -> None:

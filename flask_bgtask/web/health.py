@@ -31,12 +31,14 @@ def health(runtime: Runtime, *, detailed: bool) -> Response:
 
 
 def _figures(runtime: Runtime, oldest: float | None) -> dict[str, Any]:
-    """``oldest_queued_age`` is in seconds; ``workers`` are the live processes, ``host:pid``."""
+    """``oldest_queued_age`` is in seconds; ``workers`` are ``host:pid`` of the live processes
+    that take jobs.
+    """
     store = runtime.store
     return {
         "store": "up",
         "engine": runtime.settings.engine,
-        "workers": store.processes(),
+        "workers": store.processes(working=True),
         "oldest_queued_age": None if oldest is None else max(0.0, time.time() - oldest),
         "unknown_tasks": sorted(runtime.unknown_tasks()),
         "paused": sorted(store.paused()),

@@ -173,6 +173,7 @@ class ListRules:
         """Once it has submitted a job it is named as ``host:pid``."""
         added(store)
         assert store.processes() == [f"{socket.gethostname()}:{os.getpid()}"]
+        assert store.processes(working=True) == store.processes()
 
     def test_own_rows_are_no_orphans(self, store: Store) -> None:
         """What is bound to this process, and what is bound to none, is nobody's orphan."""

@@ -23,6 +23,21 @@ def test_health_tells_what_waits(site, client: FlaskClient) -> None:
     assert body["unknown_tasks"] == []
 
 
+@pytest.mark.parametrize("store", ["memory", "sqlite:///jobs.db"])
+@pytest.mark.parametrize("works", [True, False])
+def test_health_names_those_who_take_jobs(make_site, tmp_path, store: str, works: bool) -> None:
+    """A process that only submits is none of them, though jobs of its own wait."""
+    url = store.replace("jobs.db", str(tmp_path / "jobs.db"))
+    site = make_site(TESTING=True, BGTASK_STORE=url, BGTASK_RUN_WORKERS=works)
+    with site.app.app_context():
+        site.failing.using(delay=3600).submit("a", "b")
+    runtime = site.app.extensions["bgtask"]
+    this = runtime.store.processes()
+    assert len(this) == 1
+    body = site.client().get("/bgtasks/health").get_json()
+    assert body["workers"] == (this if works else [])
+
+
 @pytest.mark.parametrize("detailed", [True, False])
 def test_health_is_503_without_a_store(make_site, monkeypatch, detailed, caplog) -> None:
     """Logged; the client learns no path."""

@@ -16,6 +16,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import StoreError
@@ -33,9 +34,13 @@ MISSING_SECONDS = 5.0
 #: Seconds after which a file that was never put in its place is cleared away.
 _STALE_SECONDS = 3600.0
 
-# Names of the lock files that this process holds, over all its stores; one is added before
-# its file can be found and taken out after it is gone. Single operations, which are atomic.
-_held: set[str] = set()
+# Second line in the file of a process that takes no jobs.
+_ONLY_SUBMITS = "only submits"
+
+# Names of the lock files that this process holds, over all its stores, with their text; one is
+# added before its file can be found and taken out after it is gone. Single operations, which are
+# atomic.
+_held: dict[str, str] = {}
 
 
 class Liveness:
@@ -43,12 +48,14 @@ class Liveness:
 
     :param database: the store's file; the folder is named after it.
     :param name: this process's name in the store.
+    :param takes_jobs: whether this process does more than submit.
     """
 
-    def __init__(self, database: Path, name: str) -> None:
+    def __init__(self, database: Path, name: str, takes_jobs: Callable[[], bool]) -> None:
         self._database = database
         self._folder = database.with_name(f"{database.name}.processes")
         self._name = name
+        self._takes_jobs = takes_jobs
         # Guards the making and giving up of this process's file.
         self._lock = threading.Lock()
         self._descriptor: int | None = None
@@ -66,7 +73,8 @@ class Liveness:
         """
         with self._lock:
             if self._descriptor is None:
-                _held.add(self._name)
+                does = "" if self._takes_jobs() else _ONLY_SUBMITS
+                _held[self._name] = f"{_host_and_pid()}\n{does}"
                 self._descriptor = self._locked_file()
                 self._sweep()
 
@@ -84,11 +92,11 @@ class Liveness:
                 self._path(self._name).unlink(missing_ok=True)
                 os.close(self._descriptor)
                 self._descriptor = None
-                _held.discard(self._name)
+                _held.pop(self._name, None)
 
     def forget(self) -> None:
         """In a forked child: the parent's lock is not inherited and its file is the parent's."""
-        _held.discard(self._name)
+        _held.pop(self._name, None)
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -131,10 +139,14 @@ class Liveness:
         """Whether another process lives that uses the store."""
         return any(not self.is_dead(name) for name in self.names() - {self._name})
 
-    def people(self) -> list[str]:
-        """``host:pid`` of each live process."""
-        alive = [name for name in self.names() if not self.is_dead(name)]
-        return sorted({self._whose(name) for name in alive} - {""})
+    def people(self, *, working: bool = False) -> list[str]:
+        """``host:pid`` of each live process.
+
+        :param working: leave out those that only submit.
+        """
+        alive = [self._lines(name) for name in self.names() if not self.is_dead(name)]
+        shown = [lines for lines in alive if lines and not (working and _ONLY_SUBMITS in lines)]
+        return sorted({lines[0] for lines in shown})
 
     def _sweep(self) -> None:
         """Clear away files of processes that died before theirs was in its place."""
@@ -149,13 +161,15 @@ class Liveness:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
 
-    def _whose(self, name: str) -> str:
-        if name in _held:
-            return _host_and_pid()
-        try:
-            return self._path(name).read_text().strip()
-        except OSError:
-            return ""
+    def _lines(self, name: str) -> list[str]:
+        """What the process's file says: who it is, and maybe that it takes no jobs."""
+        text = _held.get(name)
+        if text is None:
+            try:
+                text = self._path(name).read_text()
+            except OSError:
+                return []
+        return text.splitlines()
 
     def _locked_file(self) -> int:
         """A new file, locked before it can be found: nobody sees it without its lock."""
@@ -171,7 +185,7 @@ class Liveness:
         except OSError as error:
             raise explained(error, self._database) from error
         try:
-            os.write(descriptor, f"{_host_and_pid()}\n".encode())
+            os.write(descriptor, f"{_held[self._name]}\n".encode())
             if not _try_lock(descriptor, shared=False):
                 raise OSError(errno.ENOLCK, "a file nobody knows is locked already")
             os.rename(draft, self._path(self._name))

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import StoreError
 from ...job import INPUT_COLUMNS, JobState, Record
-from ...store import Filter, ScheduleState, Wanted
+from ...store import Filter, ScheduleState, Wanted, always
 from . import claiming, forking, reading, statements
 from .buffer import MOST, Buffer
 from .changing import change_in_file
@@ -45,14 +45,23 @@ class SQLiteStore:
     :param path: the file. Beside it SQLite has its ``-wal`` and ``-shm``, and the processes
         their lock files in ``<path>.processes``.
     :param synchronous: ``NORMAL`` survives the death of processes, ``FULL`` a power cut too.
+    :param takes_jobs: whether this process does more than submit; asked when it binds a first row.
     """
 
     shared = True
 
-    def __init__(self, app_name: str, path: Path, *, synchronous: str = "NORMAL") -> None:
+    def __init__(
+        self,
+        app_name: str,
+        path: Path,
+        *,
+        synchronous: str = "NORMAL",
+        takes_jobs: Callable[[], bool] = always,
+    ) -> None:
         self._app = app_name
         self.file = Path(path)
         self._synchronous = synchronous
+        self._takes_jobs = takes_jobs
         self.on_pending: Callable[[], None] | None = None
         "Called when a first row is kept back: somebody must call :meth:`flush` within 10 ms."
         self._begin()
@@ -61,7 +70,7 @@ class SQLiteStore:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self.process = secrets.token_hex(8)
-        self._live = Liveness(self.file, self.process)
+        self._live = Liveness(self.file, self.process, self._takes_jobs)
         self._search = Search(self._live, self._app, self.process)
         self._db = Connections(self.file, self._synchronous, self._live.others)
         self._buffer = Buffer()
@@ -253,10 +262,10 @@ class SQLiteStore:
         """See :meth:`.Store.orphans`."""
         return self._search.find(self._here(), self._version)
 
-    def processes(self) -> list[str]:
+    def processes(self, *, working: bool = False) -> list[str]:
         """See :meth:`.Store.processes`."""
         self._here()
-        return self._live.people()
+        return self._live.people(working=working)
 
     def pause(self, queue: str, paused: bool) -> None:
         """See :meth:`.Store.pause`."""
