@@ -67,7 +67,7 @@ class Task(Generic[P, T]):
         # Without the function's own attributes, which may have names that are ours.
         functools.update_wrapper(self, fn, updated=())
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function here and now, with a null :data:`.current_job`."""
         job = null_job()
         with running_as(job):

@@ -196,6 +196,14 @@ def test_a_direct_call_runs_here_and_now(bg: BackgroundTasks) -> None:
         bg.task(fail)()
 
 
+def test_a_parameter_may_be_called_self(app: Flask, bg: BackgroundTasks) -> None:
+    """No name is taken out of the arguments, however the task is run."""
+    task = bg.task(lambda self: self * 2, name="double")
+    with app.app_context():
+        assert task(self=1) == task.submit(self=1).result(PATIENCE) == 2
+        assert task.using(priority=1).submit(self=1).result(PATIENCE) == 2
+
+
 def test_a_direct_call_has_a_null_current_job(bg: BackgroundTasks) -> None:
     """Progress, logs and checkpoints do nothing, and the job has no id."""
 
