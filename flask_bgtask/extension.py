@@ -401,9 +401,17 @@ class BackgroundTasks(Executor):
     def start(self, app: Flask) -> None:
         """Let this process take jobs, also those that earlier processes left.
 
-        :raises RuntimeError: ``init_app`` was not called on the app.
+        After a shutdown or a drain it opens the app again: jobs, handles and what is paused are as
+        they were.
+
+        :raises RuntimeError: ``init_app`` was not called on the app; or jobs still run that a
+            drain gave up, or that a shutdown did not wait for.
         """
-        startup.begin(self.runtime(app).app)
+        runtime = self.runtime(app)
+        again = lifecycle.reopen(runtime)
+        startup.begin(app)
+        if again:  # `begin` does nothing a second time
+            lifecycle.start(runtime)
 
     def drain(self, app: Flask, timeout: float | None = None) -> bool:
         """Take no new job and wait for those that run here; whether all ended in time.

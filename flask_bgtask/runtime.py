@@ -99,16 +99,12 @@ class Runtime:
         self._made_for = _this_world()
         # Guards the making of the store and the engine.
         self._making = threading.RLock()
+        self.ending = threading.RLock()
+        """Held while the last of what was open is closed, or all is opened again. Reentrant, as a
+        handler of a signal may come in between."""
         self.immediate = self.settings.immediate
         "Jobs do not wait for their time: a test has them run inside ``submit``, or by hand."
-        self.closed = False
-        "The workers of this process were told to end; nothing new is accepted."
         self._store: Store | None = None
-        self._engine: Engine | None = None
-        self.troubles = Troubles(self.log)
-        name = f"bgtask-{self.app.name}"
-        self.keeper = Keeper(name, self.troubles.tell)
-        self.dispatcher = Dispatcher(name, self.keeper, self.troubles.tell)
         self.columns = Columns(
             self.app.name, lambda: self.store_as_is.process, self.settings.result_ttl
         )
@@ -120,6 +116,17 @@ class Runtime:
         "Handles of jobs that wait for a commit."
         self.handles = Handles(self, self.calls, self.watch)
         self.room = Room(self.settings.max_queued, lambda: self.store.waiting())
+        self.open()
+
+    def open(self) -> None:
+        """Begin with new threads, which are started when needed; jobs and the store stay."""
+        self.closed = False
+        "The workers of this process were told to end; nothing new is accepted."
+        self._engine: Engine | None = None
+        self.troubles = Troubles(self.log)
+        name = f"bgtask-{self.app.name}"
+        self.keeper = Keeper(name, self.troubles.tell)
+        self.dispatcher = Dispatcher(name, self.keeper, self.troubles.tell)
         self.parts = self._make_parts(self)
         "The machinery that upper floors put in: see :mod:`.extension`."
 

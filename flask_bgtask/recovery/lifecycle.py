@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from ..context import submitting_job
 from ..errors import BgTaskError, StoreError
+from ..keeper import Keeper
 from ..runtime import Runtime
 from .leaving import leave_waiting, mark_rest
 
@@ -71,6 +72,26 @@ def _start(runtime: Runtime) -> float | None:
     return None
 
 
+def reopen(runtime: Runtime) -> bool:
+    """Undo a shutdown or a drain, if there was one; whether there was.
+
+    :raises RuntimeError: jobs still run that were given up, or that a shutdown left to end.
+    """
+    with runtime.ending:
+        if not runtime.closed:
+            return False
+        if runtime.has_engine and (runtime.running or not runtime.engine.wait(0)):
+            raise RuntimeError(
+                f"the workers of {runtime.app.name!r} cannot be started again while jobs of theirs "
+                f"run or wait ({len(runtime.running)} run): try again when these have ended"
+            )
+        _close(runtime, runtime.settings.drain_timeout)
+        runtime.open()
+        if runtime.parts.watcher.is_needed:
+            runtime.watch()
+    return True
+
+
 def shutdown(runtime: Runtime, *, wait: bool, cancel: bool) -> None:
     """As :meth:`concurrent.futures.Executor.shutdown`; durable jobs are not cancelled.
 
@@ -83,16 +104,17 @@ def shutdown(runtime: Runtime, *, wait: bool, cancel: bool) -> None:
             "or with wait=False"
         )
     runtime.closed = True
+    keeper = runtime.keeper
     if runtime.has_engine:
         if cancel:
             _cancel_waiting(runtime)
         runtime.engine.shutdown(cancel=cancel)
     if wait:
         _wait(runtime, cancel=cancel)
-        _close(runtime)
+        _close_once(runtime, keeper)
     else:
         name = f"bgtask-{runtime.app.name}-shutdown"
-        close = functools.partial(_close_later, runtime, cancel=cancel)
+        close = functools.partial(_close_later, runtime, keeper, cancel=cancel)
         threading.Thread(target=close, name=name, daemon=True).start()
 
 
@@ -108,35 +130,54 @@ def _wait(runtime: Runtime, *, cancel: bool) -> None:
     leave_waiting(runtime, None, durable=durable)
 
 
-def _close_later(runtime: Runtime, *, cancel: bool) -> None:
+def _close_later(runtime: Runtime, keeper: Keeper, *, cancel: bool) -> None:
     """Close once the last worker ended, and nobody waits for what other processes do."""
     _wait(runtime, cancel=cancel)
-    close = functools.partial(_close_unless_needed, runtime)
+    close = functools.partial(_close_unless_needed, runtime, keeper)
     again = close()
     if again is not None:
-        runtime.keeper.poke(close, again)
+        keeper.poke(close, again)
 
 
-def _close_unless_needed(runtime: Runtime) -> float | None:
+def _close_unless_needed(runtime: Runtime, keeper: Keeper) -> float | None:
     if runtime.parts.watcher.is_needed:
         return CLOSE_AGAIN
-    try:
-        _close(runtime)
-    except BgTaskError as error:
-        runtime.troubles.tell(error)
+    # Who holds the lock closes all itself, and may wait for this very thread to end.
+    if runtime.ending.acquire(blocking=False):
+        try:
+            if runtime.keeper is keeper:
+                _close(runtime)
+        except BgTaskError as error:
+            runtime.troubles.tell(error)
+        finally:
+            runtime.ending.release()
     return None
+
+
+def _close_once(runtime: Runtime, keeper: Keeper, timeout: float | None = None) -> None:
+    """Close what was open at the shutdown, unless all was opened again by now.
+
+    :param timeout: seconds that who closes it already gets at most, and then callbacks of handles.
+    """
+    if runtime.ending.acquire(timeout=-1 if timeout is None else timeout):
+        try:
+            if runtime.keeper is keeper:
+                _close(runtime, timeout)
+        finally:
+            runtime.ending.release()
 
 
 def drain(runtime: Runtime, timeout: float) -> bool:
     """Take no new job, give those that run here ``timeout`` seconds; whether all ended."""
     end = time.monotonic() + timeout
     runtime.closed = True
+    keeper = runtime.keeper
     done = not runtime.has_engine or runtime.engine.drain(timeout)
     runtime.parts.runner.give_up()
     if runtime.has_store:
         mark_rest(runtime)
     if done:
-        _close(runtime, max(0.0, end - time.monotonic()))
+        _close_once(runtime, keeper, max(0.0, end - time.monotonic()))
     else:
         _run_closers(runtime)
     return done

@@ -247,3 +247,72 @@ def test_durable_jobs_in_memory_end_with_the_process(
         assert handle.job.state is JobState.LOST
     assert [f"job {handle.id} (hold) is lost" in each for each in caplog.messages].count(True) == 1
     gate.open()
+
+
+# Opened again.
+
+
+ENDS = {
+    "drain": lambda bg, app: bg.drain(app),
+    "shutdown": lambda bg, app: bg.shutdown(),
+    "later": lambda bg, app: bg.shutdown(wait=False),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("config", STORES, ids=["memory", "sqlite"])
+def test_start_opens_the_app_again(
+    make_app: Apps, bg: BackgroundTasks, config: dict[str, str], end: Callable[..., Any]
+) -> None:
+    """As often as one likes: earlier jobs are known, new ones run, schedules tick."""
+    app, ticked = make_app(**config), threading.Event()
+    bg.periodic(every=0.1)(bg.task(lambda: ticked.set(), name="tick"))
+    with app.app_context():
+        before = bg.submit(int, "3")
+        assert before.result(PATIENCE) == 3
+        for _ in range(3):
+            end(bg, app)
+            with pytest.raises(RuntimeError, match="shutdown"):
+                bg.submit(int)
+            wait_for_threads()
+            ticked.clear()
+            bg.start(app)
+            assert bg.submit(int, "4").result(PATIENCE) == 4
+            assert ticked.wait(PATIENCE)
+            assert before.job.state is JobState.SUCCEEDED
+
+
+def test_what_waited_goes_on(make_app: Apps, bg: BackgroundTasks) -> None:
+    """Handles of jobs that stayed in the store are live again, and a paused queue is paused."""
+    app = make_app(BGTASK_STORE="sqlite")
+    with app.app_context():
+        bg.pause("slow")
+        handle = bg.task(int, name="number").using(queue="slow").submit("3")
+        bg.shutdown()
+        bg.start(app)
+        assert bg.submit(int, "4").result(PATIENCE) == 4
+        assert handle.job.state is JobState.QUEUED
+        bg.resume("slow")
+        assert handle.result(PATIENCE) == 3
+
+
+@pytest.mark.parametrize("config", STORES, ids=["memory", "sqlite"])
+def test_not_while_jobs_run_that_were_given_up(
+    make_app: Apps, bg: BackgroundTasks, config: dict[str, str]
+) -> None:
+    """They would run beside new ones, past every limit: it is said, and works once they ended."""
+    app, gate = make_app(**config), Gate()
+    with app.app_context():
+        handle = bg.task(gate, name="hold").submit()
+        assert gate.began()
+        assert not bg.drain(app, timeout=0)
+        with pytest.raises(RuntimeError, match="1 run"):
+            bg.start(app)
+        gate.open()
+        for thread in threading.enumerate():
+            if thread.name.startswith("bgtask-tests-") and not thread.name.endswith("-keeper"):
+                thread.join(PATIENCE)
+        bg.start(app)
+        assert bg.submit(int, "4").result(PATIENCE) == 4
+        state = JobState.LOST if config["BGTASK_STORE"] == "memory" else JobState.SUCCEEDED
+        assert handle.job.state is state
