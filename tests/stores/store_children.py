@@ -100,6 +100,15 @@ def hold_rows(pipe: Connection, path: Path) -> None:
     store.close()
 
 
+def only_submit(pipe: Connection, path: Path) -> None:
+    """Add a job as a process that takes none, then wait for the end."""
+    store = SQLiteStore("tests", path, takes_jobs=lambda: False)
+    added(store, id=store.process)
+    pipe.send(os.getpid())
+    pipe.recv()
+    store.close()
+
+
 def count_jobs(pipe: Connection, path: Path) -> None:
     """Open the store when told to, all at once, and say what is there."""
     store = SQLiteStore("tests", path)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from store_children import Child, children, fight_for_a_key, hold_rows, take_all
+from store_children import Child, children, fight_for_a_key, hold_rows, only_submit, take_all
 from store_rows import PATIENCE, added, begun, ended
 
 from flask_bgtask.job import JobState
@@ -44,6 +44,15 @@ def start() -> Iterator[Start]:
 
 def _locks(path: Path) -> set[str]:
     return {entry.stem for entry in path.with_name(f"{path.name}.processes").iterdir()}
+
+
+def test_who_takes_jobs_is_known_to_others(store: SQLiteStore, start: Start, path: Path) -> None:
+    """A process that only submits is live, and not among those that work."""
+    submitter = start(only_submit, path).told()
+    added(store)
+    live = {int(name.rpartition(":")[2]) for name in store.processes()}
+    working = {int(name.rpartition(":")[2]) for name in store.processes(working=True)}
+    assert (live, working) == ({submitter, os.getpid()}, {os.getpid()})
 
 
 def test_what_a_killed_process_leaves(store: SQLiteStore, start: Start, path: Path) -> None:
