@@ -57,13 +57,18 @@ class Call:
         self.handle = handle
         self.id = handle.id
 
+    def shown(self) -> Prepared | None:
+        """Function and arguments for who looks at the job; ``None`` for a durable one."""
+        if self.prepared is None and self.fn is not None:
+            return Prepared(self.fn, self.args, self.kwargs)
+        return self.prepared
+
     def complete(self) -> None:
         """Do what the submit of a plain job left for later; twice does no harm."""
         if self.copied is not None:
             self.variables = own_variables(self.copied) or None
             self.copied = None
-        if self.prepared is None and self.fn is not None:
-            self.prepared = Prepared(self.fn, self.args, self.kwargs)
+        self.prepared = self.shown()
 
 
 class Fresh(deque[Call]):

@@ -81,7 +81,7 @@ class Record:
     options: str | None = None
     "JSON: what the runner needs of the job's own options (timeout, backoff), if it is no default."
     arguments: str | None = None
-    "Encoded arguments of a durable job; of another only a description to show."
+    "Encoded arguments of a durable job; those of others are in no row."
     carried: str | None = None
     "Encoded data of the carriers."
     signature: str | None = None

@@ -31,14 +31,22 @@ _HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 def shown_arguments(runtime: Runtime, job: Job) -> tuple[Any, Any]:
     """``args`` and ``kwargs`` as plain data, masked; ``None`` where nothing is known of them.
 
+    Of a job that is not durable this process knows them until the job ends, if it was submitted
+    here: to write them down would slow every small job.
+
     Nothing is imported or loaded for it: the names of positional arguments are known of
-    registered tasks alone.
+    registered tasks, and of what is about to be called here.
     """
-    text = job.record.arguments
-    if text is None:
-        return None, None
+    task = runtime.registry.tasks.get(job.task)
+    fn, text = None if task is None else task.fn, job.record.arguments
     try:
-        return _masked_call(runtime, job, *_split(runtime.codec.plain(text)))
+        if text is None:
+            call = runtime.calls.get(job.id)
+            prepared = None if call is None else call.shown()
+            if prepared is None:
+                return None, None
+            fn, text = prepared.fn, prepared.describe()
+        return _masked_call(runtime, job, fn, *_split(runtime.codec.plain(text)))
     except Exception as error:  # somebody else's row may be nested beyond what can be walked
         text = "the stored arguments of job %s cannot be read: %s"
         current_app.logger.warning(text, job.id, error)
@@ -46,13 +54,16 @@ def shown_arguments(runtime: Runtime, job: Job) -> tuple[Any, Any]:
 
 
 def _masked_call(
-    runtime: Runtime, job: Job, args: list[Any], kwargs: dict[str, Any]
+    runtime: Runtime,
+    job: Job,
+    fn: Callable[..., Any] | None,
+    args: list[Any],
+    kwargs: dict[str, Any],
 ) -> tuple[Any, Any]:
     mask = runtime.settings.mask
     if job.task == MAIL_TASK:
         mask = (*mask, *MAIL_CONTENT)
-    task = runtime.registry.tasks.get(job.task)
-    names = _names(None if task is None else task.fn, len(args))
+    names = _names(fn, len(args))
     shown = [
         DOTS if is_secret(name, mask) else masked(value, mask) for name, value in zip(names, args)
     ]

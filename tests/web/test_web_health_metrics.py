@@ -30,12 +30,13 @@ def test_health_names_those_who_take_jobs(make_site, tmp_path, store: str, works
     url = store.replace("jobs.db", str(tmp_path / "jobs.db"))
     site = make_site(TESTING=True, BGTASK_STORE=url, BGTASK_RUN_WORKERS=works)
     with site.app.app_context():
-        site.failing.using(delay=3600).submit("a", "b")
+        handle = site.failing.using(delay=3600).submit("a", "b")
     runtime = site.app.extensions["bgtask"]
     this = runtime.store.processes()
     assert len(this) == 1
     body = site.client().get("/bgtasks/health").get_json()
     assert body["workers"] == (this if works else [])
+    assert handle.cancel()
 
 
 @pytest.mark.parametrize("detailed", [True, False])

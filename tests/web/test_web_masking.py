@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from email.message import EmailMessage
 from typing import Any
 
@@ -64,6 +65,35 @@ def test_a_method_as_a_task_names_its_arguments(site) -> None:
     with site.app.app_context():
         handle = task.submit("a", "hunter2")
     assert details(site, handle)["args"] == ["a", DOTS]
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_arguments_of_what_is_not_durable(make_site, tmp_path, store: str) -> None:
+    """Shown, and masked, while this process has them; they are written nowhere."""
+    file = tmp_path / "jobs.db"
+    site = make_site(TESTING=True, BGTASK_STORE=store if store == "memory" else f"sqlite:///{file}")
+    client, begun = site.client(), threading.Event()
+
+    def log_in(user: str, password: str, *, limit: int = 0, **more: Any) -> None:
+        begun.set()
+        site.release.wait(10)
+
+    with site.app.app_context():
+        running = site.bg.submit(log_in, "ann", "hunter2", limit=3, token="hunter2")
+        assert begun.wait(10)
+        waiting = site.bg.using(delay=3600).submit(log_in, "ben", "hunter2")
+        bare = site.bg.using(delay=3600).submit(pow, 2, 3)
+    body = client.get(f"/bgtasks/{running.id}").get_json()
+    assert (body["args"], body["kwargs"]) == (["ann", DOTS], {"limit": 3, "token": DOTS})
+    body = client.get(f"/bgtasks/{waiting.id}").get_json()
+    assert (body["args"], body["kwargs"]) == (["ben", DOTS], {})
+    assert client.get(f"/bgtasks/{bare.id}").get_json()["args"] == [2, 3]
+    site.release.set()
+    body = details(site, running)
+    assert (body["args"], body["kwargs"]) == (None, None)
+    written = b"".join(each.read_bytes() for each in tmp_path.glob("jobs.db*") if each.is_file())
+    assert b"hunter2" not in written
+    assert (b"log_in" in written) == (store == "sqlite")
 
 
 def test_pairs_are_masked_like_keys(site) -> None:
