@@ -63,6 +63,10 @@ class _Condition:
     def __get__(self, handle: Handle[Any], owner: type) -> threading.Condition:
         # A single operation of the dictionary: of two threads, both get the same one.
         made: threading.Condition = vars(handle).setdefault("_condition", threading.Condition())
+        asked = handle._asked
+        if asked is not None:
+            handle._asked = None
+            asked(handle)
         return made
 
 
@@ -81,6 +85,7 @@ class Handle(Future[T]):
     _state = "PENDING"
     _result = None
     _exception = None
+    _asked: Callable[[Handle[Any]], object] | None = None  # called at the first use of the future
 
     def __init__(self, job_id: str, home: Home, *, durable: bool = False) -> None:
         self._done_callbacks: list[Callable[[Future[T]], object]] = []
@@ -150,6 +155,20 @@ class Handle(Future[T]):
         lent = waiting_for(self.id)
         lent.__enter__()
         super().add_done_callback(lambda _: lent.__exit__(None, None, None) and None)
+
+    def renew(self, asked: Callable[[Handle[Any]], object] | None) -> None:
+        """In a forked child: give up what threads of the parent hold and wait for.
+
+        Callbacks are the parent's to call.
+
+        :param asked: called when somebody asks whether the job has ended, or waits for that; any
+            way to do so begins with the condition.
+        """
+        vars(self).pop("_condition", None)
+        self._done_callbacks = []
+        waiters = self._waiters = _Waiters()
+        waiters.job_id, waiters.lent = self.id, None
+        self._asked = asked
 
     def resolve(self, *, result: Any = None, error: BaseException | None = None) -> None:
         """End with a result or an error; does nothing if it has ended."""

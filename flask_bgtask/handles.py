@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from weakref import ref
 
 from .calls import Call
+from .errors import BgTaskError
 from .handle import Handle, Home
 from .job import JobState, Record, failure_of
 
@@ -32,6 +34,8 @@ class Handles:
         # and replace or take out what they saw. Reentrant: what dies meanwhile may call us.
         self._looking = threading.RLock()
         self._kept: set[Handle[Any]] = set()
+        # Of jobs that the parent of this forked child submitted, until they are asked for.
+        self._inherited: dict[str, ref[Handle[Any]]] = {}
 
     def add(self, handle: Handle[Any]) -> None:
         """Let the handle of a new job be found until it is dropped or nobody has it any more."""
@@ -96,8 +100,34 @@ class Handles:
                     self._refs.pop(job_id, None)
         return list(self._refs)
 
+    def inherit(self, before: Handles, *, shared: bool) -> None:
+        """In a forked child: take over the handles of the parent. Nobody watches them at first.
+
+        :param shared: whether the child sees what becomes of the parent's jobs.
+        """
+        handles = [call.handle for call in before._calls.values()]
+        found = (each() for each in (*before._refs.values(), *before._inherited.values()))
+        handles += (handle for handle in found if handle is not None)
+        for handle in handles:
+            handle.renew(self._adopt if shared else None)
+            self._inherited[handle.id] = ref(handle)
+
+    def _adopt(self, handle: Handle[Any]) -> None:
+        """Somebody asks for an inherited handle: see how its job is, and watch it from now on."""
+        self._inherited.pop(handle.id, None)
+        if handle.done():
+            return
+        self.add(handle)
+        with suppress(BgTaskError):  # the parent may not have written the row yet
+            record = self._home.jobs.record(handle.id)
+            if record.state.finished:
+                self._forget(handle)
+                self.resolve(handle, record)
+                return
+        self._watch()
+
     def _find(self, job_id: str) -> Handle[Any] | None:
-        found = self._refs.get(job_id)
+        found = self._refs.get(job_id) or self._inherited.get(job_id)
         return None if found is None else found()
 
     def _share(self, handle: Handle[Any]) -> Handle[Any]:

@@ -95,7 +95,7 @@ class Runtime:
         return self.capacity.workers > 0
 
     def reset(self) -> None:
-        """Begin anew, as in a forked child: threads and locks of the parent are not ours."""
+        """Begin with nothing: threads and locks of a process that forked this one are not ours."""
         self._made_for = _this_world()
         # Guards the making of the store and the engine.
         self._making = threading.RLock()
@@ -130,6 +130,13 @@ class Runtime:
         self.parts = self._make_parts(self)
         "The machinery that upper floors put in: see :mod:`.extension`."
 
+    def reset_in_child(self) -> None:
+        """The same in a forked child; handles of the parent's jobs can be used in it too."""
+        handles = self.handles
+        shared = self._store is not None and self._store.shared
+        self.reset()
+        self.handles.inherit(handles, shared=shared)
+
     def renew(self) -> None:
         """Begin anew if this process is another by now.
 
@@ -137,7 +144,7 @@ class Runtime:
         only after the fork: locks that were made before would block all of it.
         """
         if self._made_for != _this_world():
-            self.reset()
+            self.reset_in_child()
 
     @property
     def store(self) -> Store:

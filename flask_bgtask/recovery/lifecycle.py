@@ -35,7 +35,7 @@ def follow(runtime: Runtime) -> None:
 
 def _after_fork() -> None:
     for runtime in list(_runtimes):
-        runtime.reset()
+        runtime.reset_in_child()
 
 
 if hasattr(os, "register_at_fork"):
