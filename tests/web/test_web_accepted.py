@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from flask_bgtask import Handle
+from flask_bgtask.errors import StoreError
 
 
 def answer_of(site, **options: Any) -> Any:
@@ -66,3 +70,21 @@ def test_outside_a_request(site) -> None:
         response = site.bg.accepted(site.bg.submit(str))
     assert response.status_code == 202
     assert response.location.startswith("/bgtasks/")
+
+
+def test_a_job_whose_store_cannot_be_read(make_site, tmp_path: Path) -> None:
+    """It was accepted: the client gets its id, and where to ask for it."""
+    file = tmp_path / "jobs.sqlite3"
+    site = make_site(BGTASK_STORE=f"sqlite:///{file}", BGTASK_RUN_WORKERS=False)
+    with site.app.test_request_context():
+        handle = site.bg.using(durable=True).submit(str)
+        away = file.rename(tmp_path / "away")
+        with pytest.raises(StoreError):
+            while True:  # it is noticed within a hundredth of a second
+                site.bg.get(handle.id)
+        response = site.bg.accepted(handle)
+        away.rename(file)
+    assert response.status_code == 202
+    assert response.get_json()["state"] == "queued"
+    assert response.location == f"/bgtasks/{handle.id}"
+    assert site.client().get(response.location).status_code == 200
