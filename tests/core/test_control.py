@@ -230,14 +230,14 @@ def test_a_result_that_is_too_large(app: Flask, bg: BackgroundTasks, caplog: Any
 
 def test_status_url(make_app: Apps, bg: BackgroundTasks) -> None:
     """A path below the prefix and the script root; ``None`` without the blueprint."""
-    app = make_app("one", BGTASK_URL_PREFIX="/work")
+    app = make_app("one", BGTASK_URL_PREFIX="/tasks")
     bare = make_app("two", BGTASK_URL_PREFIX=None)
     with app.app_context():
         handle = bg.submit(int)
-        assert handle.status_url == f"/work/{handle.id}"
+        assert handle.status_url == f"/tasks/{handle.id}"
         handle.result(PATIENCE)
     with app.test_request_context(base_url="http://example.org/root"):
-        assert handle.status_url == f"/root/work/{handle.id}"
+        assert handle.status_url == f"/root/tasks/{handle.id}"
     with bare.app_context():
         assert bg.submit(int).status_url is None
 
