@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from flask import Flask
-from harness import script
+from harness import need_uwsgi
 from worker_site import Site
 
 #: Runs ``flask bgtask …`` in this process.
@@ -66,8 +65,4 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def needs_uwsgi() -> None:
     """uWSGI is built for the platform, and may be missing on a laptop."""
-    if shutil.which(script("uwsgi")) is None:
-        why = "no uwsgi command is installed: pip install pyuwsgi"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    need_uwsgi()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness import Journal, Serve, ServerProcess, free_port, script
+from harness import Journal, Serve, ServerProcess, free_port, need_uwsgi
 
 APPLICATION = """
 import os
@@ -78,8 +76,4 @@ def serve(application: Path) -> Iterator[Serve]:
 @pytest.fixture
 def needs_uwsgi() -> None:
     """uWSGI is built for the platform, and may be missing on a laptop."""
-    if shutil.which(script("uwsgi")) is None:
-        why = "no uwsgi command is installed: pip install pyuwsgi"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    need_uwsgi()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
 from gunicorn import config as gunicorn_config
 
 #: Seconds that a process gets for what should take a fraction of one.
@@ -49,6 +51,15 @@ def free_port() -> int:
 def script(name: str) -> str:
     """The path of a command that is installed beside this interpreter."""
     return str(Path(sysconfig.get_path("scripts")) / name)
+
+
+def need_uwsgi() -> None:
+    """Skip where uWSGI, which is built for the platform, is missing; in CI that fails."""
+    if shutil.which(script("uwsgi")) is None:
+        why = "no uwsgi command is installed: pip install pyuwsgi"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
 
 
 class Journal:
