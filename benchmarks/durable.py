@@ -11,7 +11,6 @@ import os
 import sqlite3
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -21,6 +20,8 @@ from flask import Flask
 from huey import SqliteHuey
 
 from flask_bgtask import BackgroundTasks
+
+from ._timing import median
 
 ROUNDS = 5
 JOBS = 1_000
@@ -36,16 +37,6 @@ class Candidate(NamedTuple):
         """Median seconds of one call."""
         with self.around():
             return median(lambda n: self.submit(first + n), jobs)
-
-
-def median(submit: Callable[[int], object], jobs: int) -> float:
-    """Median seconds of one call."""
-    times = []
-    for n in range(jobs):
-        begin = time.perf_counter()
-        submit(n)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
 
 
 def ours(folder: Path, synchronous: str) -> Candidate:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,8 @@ from flask_bgtask import BackgroundTasks
 from flask_bgtask.ids import new_id
 from flask_bgtask.job import JobState, Record
 from flask_bgtask.store import Store, Wanted
+
+from ._timing import median
 
 FINISHED = 100_000
 ROUNDS = 15
@@ -86,26 +88,16 @@ def fill(store: Store, app: str) -> list[str]:
     return ids
 
 
-def median(call: Callable[[int], object]) -> float:
-    """Median seconds of one call, over :data:`CALLS`."""
-    times = []
-    for n in range(CALLS):
-        begin = time.perf_counter()
-        call(n)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
 def measure(bench: Bench) -> dict[str, float]:
     """Seconds of each step: jobs are submitted, asked for, listed, claimed and ended."""
     app, store = bench
     client = app.test_client()
     with app.app_context():
         handles = [work.submit(n) for n in range(WAITING)]
-        found = {"submit": median(lambda n: handles.append(work.submit(n)))}
-        found["status"] = median(lambda n: bg.get(handles[n].id))
-        found["status page"] = median(lambda n: client.get(f"/bgtasks/{handles[n].id}"))
-        found["list"] = median(lambda n: bg.jobs(limit=50))
+        found = {"submit": median(lambda n: handles.append(work.submit(n)), CALLS)}
+        found["status"] = median(lambda n: bg.get(handles[n].id), CALLS)
+        found["status page"] = median(lambda n: client.get(f"/bgtasks/{handles[n].id}"), CALLS)
+        found["list"] = median(lambda n: bg.jobs(limit=50), CALLS)
         claimed: list[Record] = []
 
         def claim(number: int) -> None:
@@ -114,10 +106,10 @@ def measure(bench: Bench) -> dict[str, float]:
             assert row is not None
             claimed.append(row)
 
-        found["claim"] = median(claim)
+        found["claim"] = median(claim, CALLS)
         ending = {"state": JobState.SUCCEEDED, "finished_at": time.time(), "holds": False}
-        found["end"] = median(lambda n: store.change(claimed[n].id, ending, token=claimed[n].token))
-        found["health"] = median(lambda n: client.get("/bgtasks/health"))
+        found["end"] = median(lambda n: store.end(claimed[n], ending), CALLS)
+        found["health"] = median(lambda n: client.get("/bgtasks/health"), CALLS)
         clear(store, [handle.id for handle in handles])
     return found
 
